@@ -1,0 +1,261 @@
+"""What can stand on the record: one class a kind of event. The class's docstring is what it means.
+
+A kind, once written, is read for ever: fields may be added with a default, never renamed or removed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
+
+from incidents.models import Alert, Category, Frozen, Mode, Plan, Severity, Verdict
+
+
+class Opened(Frozen):
+    """An incident began, with the alert or the person that began it."""
+
+    kind: Literal["opened"] = "opened"
+    category: Category
+    severity: Severity
+    #: ``dataset:transactions`` or ``model:fraud``; None when the alert named nothing that the playbook knows.
+    asset: str | None
+    title: str
+    alert: Alert | None = None
+
+
+class Alerted(Frozen):
+    """Another alert about the same trouble joined the incident."""
+
+    kind: Literal["alerted"] = "alerted"
+    alert: Alert
+
+
+class AlertEnded(Frozen):
+    """The sender says that one of the incident's alerts is over. It is a hint, not a verdict."""
+
+    kind: Literal["alert_ended"] = "alert_ended"
+    alert: Alert
+
+
+class SetAside(Frozen):
+    """An alert that could not be read, or that no route matches, was stored and left for a person."""
+
+    kind: Literal["set_aside"] = "set_aside"
+    sender: str
+    #: SHA-256 of the stored delivery it came in, and its place there, from 0.
+    delivery: str
+    index: int
+    why: str
+
+
+class Started(Frozen):
+    """A flow run took the incident up (again)."""
+
+    kind: Literal["started"] = "started"
+    flow: str
+    run: str = ""
+
+
+class Checked(Frozen):
+    """A check looked at the world: to confirm the alert, or to see whether a fix helped."""
+
+    kind: Literal["checked"] = "checked"
+    phase: Literal["confirm", "watch"]
+    verdict: Verdict
+
+
+class Judged(Frozen):
+    """One version of an asset was found healthy or not. The history of what was known good is made of these."""
+
+    kind: Literal["judged"] = "judged"
+    version: str
+    verdict: Verdict
+
+
+class Traced(Frozen):
+    """The lineage was followed from a bad dataset version to the models that learned from it."""
+
+    kind: Literal["traced"] = "traced"
+    dataset: str
+    version: str
+    #: Registered model -> its versions that learned from the dataset version.
+    models: dict[str, list[str]]
+
+
+class Planned(Frozen):
+    """An action looked and said exactly what it would change."""
+
+    kind: Literal["planned"] = "planned"
+    plan: Plan
+
+
+class NotPlanned(Frozen):
+    """An action found no safe plan."""
+
+    kind: Literal["not_planned"] = "not_planned"
+    action: str
+    target: str
+    why: str
+
+
+class Gate(Frozen):
+    """What one gate said, and why."""
+
+    name: str
+    says: Mode
+    why: str
+
+
+class Gated(Frozen):
+    """Every gate was asked whether the plan may run, and this is what each said."""
+
+    kind: Literal["gated"] = "gated"
+    plan: str
+    mode: Mode
+    gates: tuple[Gate, ...]
+    #: SHA-256 of the playbook that decided.
+    playbook: str
+
+
+class Applying(Frozen):
+    """The intent: from here on the target may have changed, and after a crash this says to what."""
+
+    kind: Literal["applying"] = "applying"
+    plan: str
+    #: The fencing token of the lease under which it is done.
+    token: int
+
+
+class Applied(Frozen):
+    """The change was made."""
+
+    kind: Literal["applied"] = "applied"
+    plan: str
+
+
+class Verified(Frozen):
+    """After the change: did the target move, and is the symptom gone?"""
+
+    kind: Literal["verified"] = "verified"
+    plan: str
+    verdict: Verdict
+
+
+class Conflicted(Frozen):
+    """Somebody else changed the target in between; what they set was left as it is."""
+
+    kind: Literal["conflicted"] = "conflicted"
+    plan: str
+    why: str
+
+
+class Undoing(Frozen):
+    """The intent to bring back what was there before the plan."""
+
+    kind: Literal["undoing"] = "undoing"
+    plan: str
+    why: str
+    token: int
+
+
+class Undone(Frozen):
+    """What was there before the plan is there again."""
+
+    kind: Literal["undone"] = "undone"
+    plan: str
+
+
+class Failed(Frozen):
+    """A step broke. That is an error of ours or of a server, not a verdict about the system."""
+
+    kind: Literal["failed"] = "failed"
+    step: str
+    error: str
+
+
+class Escalated(Frozen):
+    """The incident went to a person."""
+
+    kind: Literal["escalated"] = "escalated"
+    to: str
+    why: str
+
+
+class Resolved(Frozen):
+    """The symptom is gone, and that was seen. Or a person says so, and then the actor is that person."""
+
+    kind: Literal["resolved"] = "resolved"
+    why: str
+
+
+class NotConfirmed(Frozen):
+    """The symptom that the alert claims was looked for and not found; nothing was changed."""
+
+    kind: Literal["not_confirmed"] = "not_confirmed"
+    why: str
+
+
+class Told(Frozen):
+    """A channel accepted a message, or is given up on."""
+
+    kind: Literal["told"] = "told"
+    channel: str
+    title: str
+    delivered: bool
+    why: str = ""
+
+
+Body = Annotated[
+    Opened
+    | Alerted
+    | AlertEnded
+    | SetAside
+    | Started
+    | Checked
+    | Judged
+    | Traced
+    | Planned
+    | NotPlanned
+    | Gated
+    | Applying
+    | Applied
+    | Verified
+    | Conflicted
+    | Undoing
+    | Undone
+    | Failed
+    | Escalated
+    | Resolved
+    | NotConfirmed
+    | Told,
+    Field(discriminator="kind"),
+]
+
+_body: TypeAdapter[Body] = TypeAdapter(Body)
+
+
+class Event(Frozen):
+    """One line of the record."""
+
+    #: Its place in the chain, from 1, without gaps.
+    seq: int
+    at: AwareDatetime
+    incident: str | None
+    #: The asset it speaks of, where it speaks of one: ``dataset:transactions``.
+    subject: str | None
+    #: Who wrote it: ``flow:data``, ``intake:alertmanager``, ``person:anna``.
+    actor: str
+    body: Body
+    #: SHA-256 of everything above and of the hash of the event before.
+    hash: str
+
+
+def parse_body(text: str) -> Body:
+    """Read an event's body from its stored text."""
+    return _body.validate_json(text)
+
+
+def body_json(body: Body) -> dict[str, JsonValue]:
+    """An event's body as plain JSON values."""
+    return body.model_dump(mode="json")

@@ -1,0 +1,86 @@
+"""Starts deployments by name. The one place outside ``flows`` that touches Prefect, which is imported at first use."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import httpx
+from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+
+class NotLaunched(Exception):
+    """Prefect did not start the run; the message says why. The same key can be tried again without harm."""
+
+
+async def launch(deployment: str, parameters: dict[str, JsonValue], *, key: str, name: str) -> str:
+    """Start a run of ``flow/deployment`` and return its id. The same key gives the same run, however often.
+
+    Raises:
+        NotLaunched: the API is away, has no such deployment, or refused the parameters.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    async with _client() as client:
+        try:
+            found = await client.read_deployment_by_name(deployment)
+        except ObjectNotFound:
+            raise NotLaunched(f"Prefect has no deployment {deployment}; run `prefect deploy --all`") from None
+        run = await client.create_flow_run_from_deployment(
+            found.id, parameters=parameters, idempotency_key=key, name=name
+        )
+    return str(run.id)
+
+
+async def wait(run: str, seconds: float) -> str:
+    """The name of the state that a run ended in: ``Completed``, ``Failed``, ``Crashed``.
+
+    Raises:
+        NotLaunched: the API is away, or has no such run.
+        TimeoutError: it has not ended after that many seconds.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    end = time.monotonic() + seconds
+    async with _client() as client:
+        while True:
+            try:
+                state = (await client.read_flow_run(UUID(run))).state
+            except ObjectNotFound:
+                raise NotLaunched(f"Prefect has no run {run}") from None
+            if state is not None and state.is_final():
+                return str(state.name)
+            if time.monotonic() > end:
+                raise TimeoutError(f"run {run} has not ended after {seconds:.0f} s")
+            await asyncio.sleep(0.5)
+
+
+@asynccontextmanager
+async def _client() -> AsyncIterator[PrefectClient]:
+    """A client of the Prefect server that ``PREFECT_API_URL`` names, its errors turned into ours."""
+    await asyncio.to_thread(_import)  # it takes more than a second, and the intake goes on answering meanwhile
+    from prefect.client.orchestration import get_client
+    from prefect.settings import get_current_settings
+
+    if not get_current_settings().api.url:  # the client would start a server of its own
+        raise NotLaunched("PREFECT_API_URL is not set")
+    try:
+        async with get_client() as client:
+            yield client
+    except httpx.HTTPStatusError as error:
+        raise NotLaunched(
+            f"Prefect's API answered {error.response.status_code}: {error.response.text[:500]}"
+        ) from error
+    except httpx.HTTPError as error:
+        raise NotLaunched(f"Prefect's API is away ({type(error).__name__})") from error
+
+
+def _import() -> None:
+    import prefect.client.orchestration  # noqa: F401  # importing it is all there is to do

@@ -1,0 +1,180 @@
+"""Does what the ledger asks to be done outside: runs to start, people to tell. At least once, and never two at once.
+
+A job is claimed by moving its ``next_at`` on, so a claim whose process died runs out and the job is done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from incidents.ledger import Ledger
+from incidents.models import now
+from incidents.schema import outbox
+
+_log = logging.getLogger(__name__)
+
+#: Kind of job -> what does it. It is given the job's payload, its ``key``, and as ``attempts`` how often it was tried.
+Handlers = Mapping[str, Callable[[dict[str, Any]], Awaitable[None]]]
+
+#: How often the loop looks for due jobs, in seconds.
+POLL = 0.5
+
+#: So many jobs of one kind are under way at once; kinds don't wait for each other.
+AT_ONCE = 8
+
+#: A try that takes longer than this many seconds has failed.
+LIMIT = 30.0
+
+#: For how long a claimed job is out of everybody else's reach: longer than any try.
+CLAIM = timedelta(seconds=LIMIT + 15)
+
+#: The longest time between two tries, in seconds.
+LONGEST_WAIT = 60.0
+
+#: How long the tries under way may go on when the process ends, in seconds.
+GRACE = 5.0
+
+
+class GiveUp(Exception):
+    """A handler says that trying again is of no use; the message stays with the job."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    id: int
+    key: str
+    kind: str
+    #: JSON.
+    payload: str
+    #: How often it was tried before.
+    attempts: int
+
+
+def handlers(ledger: Ledger) -> Handlers:
+    """What does each kind of job in the real world; imported when the first such job is due."""
+
+    async def launch(job: dict[str, Any]) -> None:
+        from incidents import launch as prefect
+
+        await prefect.launch(job["deployment"], job["parameters"], key=job["key"], name=job["name"])
+
+    async def tell(job: dict[str, Any]) -> None:
+        from incidents.channels import deliver
+
+        await deliver(ledger, {name: value for name, value in job.items() if name != "key"})
+
+    return {"launch": launch, "tell": tell}
+
+
+async def deliver_due(ledger: Ledger, handlers: Handlers) -> int:
+    """Try the jobs that are due now, at most ``AT_ONCE`` of each kind, and return how many there were."""
+    jobs = await asyncio.to_thread(_claim, ledger, dict.fromkeys(handlers, AT_ONCE))
+    await asyncio.gather(*(_try(ledger, job, handlers) for job in jobs))
+    return len(jobs)
+
+
+async def run(ledger: Ledger, handlers: Handlers, stop: asyncio.Event, wake: asyncio.Event) -> None:
+    """Try jobs as they fall due until ``stop``; set ``wake`` when there is a new one, so that it need not wait."""
+    under_way: dict[asyncio.Task[None], str] = {}
+
+    def ended(task: asyncio.Task[None]) -> None:
+        del under_way[task]
+        wake.set()
+
+    while not stop.is_set():
+        wake.clear()
+        busy = Counter(under_way.values())
+        try:
+            jobs = await asyncio.to_thread(_claim, ledger, {kind: AT_ONCE - busy[kind] for kind in handlers})
+        except SQLAlchemyError as error:  # the database is away or busy: look again at the next round
+            _log.warning("the outbox can't be read: %s", type(error).__name__)
+            jobs = []
+        for job in jobs:
+            task = asyncio.create_task(_try(ledger, job, handlers))
+            under_way[task] = job.kind
+            task.add_done_callback(ended)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(wake.wait(), POLL)
+    if under_way:
+        _, late = await asyncio.wait(under_way, timeout=GRACE)
+        for task in late:
+            task.cancel()
+
+
+def backlog(ledger: Ledger) -> dict[str, int]:
+    """How many jobs are not done: ``waiting`` in all, ``failing`` those of them that were tried in vain."""
+    open_jobs = select(func.count(), func.count(outbox.c.error)).where(outbox.c.done_at.is_(None))
+    with ledger.engine.connect() as connection:
+        waiting, failing = connection.execute(open_jobs).one()
+    return {"waiting": waiting, "failing": failing}
+
+
+async def _try(ledger: Ledger, job: _Job, handlers: Handlers) -> None:
+    """Try one job and keep how it went. Whatever goes wrong with it stays with it."""
+    try:
+        async with asyncio.timeout(LIMIT):
+            await handlers[job.kind]({**json.loads(job.payload), "key": job.key, "attempts": job.attempts})
+    except GiveUp as error:
+        values = {"done_at": _text(now()), "next_at": None, "error": _said(error)}
+    except Exception as error:  # a handler may fail in any way, and none of them may stop the others
+        _log.warning("outbox job %s failed, try %d: %s", job.key, job.attempts + 1, type(error).__name__)
+        values = {"next_at": _text(now() + _wait(job.attempts)), "error": _said(error)}
+    else:
+        values = {"done_at": _text(now()), "next_at": None, "error": None}
+    try:
+        await asyncio.to_thread(_keep, ledger, job, values)
+    except SQLAlchemyError as error:  # then the claim runs out, and the job is done again
+        _log.warning("how outbox job %s went can't be stored: %s", job.key, type(error).__name__)
+
+
+def _claim(ledger: Ledger, room: Mapping[str, int]) -> list[_Job]:
+    """Take due jobs, the longest due first, at most ``room`` of each kind."""
+    with ledger.engine.connect() as connection:  # mostly nothing is due, and then nothing needs to be locked
+        if connection.scalar(select(outbox.c.id).where(_due(), outbox.c.kind.in_(room)).limit(1)) is None:
+            return []
+    jobs: list[_Job] = []
+    with ledger.write() as writer:
+        for kind, free in room.items():
+            mine = select(outbox).where(_due(), outbox.c.kind == kind).order_by(outbox.c.next_at).limit(free)
+            rows = writer.connection.execute(mine).all()
+            jobs += [_Job(row.id, row.key, row.kind, row.payload, row.attempts) for row in rows]
+        claimed = update(outbox).where(outbox.c.id.in_([job.id for job in jobs]))
+        writer.connection.execute(claimed.values(next_at=_text(now() + CLAIM), attempts=outbox.c.attempts + 1))
+    return jobs
+
+
+def _keep(ledger: Ledger, job: _Job, values: dict[str, Any]) -> None:
+    """Store how a try went, unless the claim ran out and somebody else has taken the job since."""
+    still_ours = (outbox.c.id == job.id, outbox.c.attempts == job.attempts + 1)
+    with ledger.write() as writer:
+        writer.connection.execute(update(outbox).where(*still_ours).values(values))
+
+
+def _due() -> ColumnElement[bool]:
+    return outbox.c.done_at.is_(None) & (outbox.c.next_at <= _text(now()))
+
+
+def _wait(attempts: int) -> timedelta:
+    """Twice as long after each try, up to a limit, and never the same for two jobs."""
+    longest = min(LONGEST_WAIT, 0.5 * 2 ** min(attempts, 10))
+    return timedelta(seconds=longest * random.uniform(0.5, 1))  # noqa: S311  # spreads retries, guards nothing
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:1000].replace("\0", "")
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")

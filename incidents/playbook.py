@@ -1,0 +1,191 @@
+"""The team's playbook as data: who may tell us what, where it goes, what may run, what is watched, who is told.
+
+Unknown means no: an unknown key, a missing cell or a name that is not defined is refused when the playbook is
+loaded, with the line it stands on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Container, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
+from incidents.settings import settings
+from incidents.yaml_lines import read
+
+#: Names of assets end up in paths, prefixes and targets.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+def _is_pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
+
+
+class Sender(Frozen):
+    """Who may post alerts to ``/alerts/NAME``."""
+
+    #: The adapter that reads its bodies.
+    format: Literal["alertmanager", "generic"]
+    #: The environment variable that holds its bearer token; the playbook itself holds no secret.
+    token_env: str
+
+
+class Channel(Frozen):
+    """Where people are told: one Apprise URL, taken from the environment because it carries a secret."""
+
+    url_env: str
+
+
+class ActionRule(Frozen):
+    """How far one action may go, whatever the matrix says."""
+
+    mode: Mode
+
+
+class Watch(Frozen):
+    """How long after a fix the symptom is looked for, in seconds."""
+
+    every_seconds: float = Field(gt=0, le=3600)
+    within_seconds: float = Field(gt=0, le=86400)
+
+
+class Route(Frozen):
+    """Which alerts are what. The first route whose patterns all match decides."""
+
+    #: Label -> regular expression that must match the whole value; an empty mapping matches everything.
+    when: dict[str, Annotated[str, AfterValidator(_is_pattern)]]
+    #: None: the alert is noise and opens no incident.
+    category: Category | None
+    #: What it is about, made of labels: ``dataset:{dataset}``. An asset that is not declared below counts as none.
+    asset: str = ""
+    #: Overrules the severity that the sender gave.
+    severity: Severity | None = None
+
+    def matches(self, alert: Alert) -> bool:
+        """Whether every pattern matches its label; a label that is missing counts as empty."""
+        labels = {**alert.labels, "alertname": alert.name}
+        return all(re.fullmatch(pattern, labels.get(label, "")) for label, pattern in self.when.items())
+
+    def names(self, alert: Alert) -> str:
+        """The asset that the alert's labels name; empty when a label is missing."""
+        try:
+            return self.asset.format_map(alert.labels)
+        except (KeyError, ValueError, IndexError, AttributeError):
+            return ""
+
+
+class Dataset(Frozen):
+    """A dataset with versions, and what good data is."""
+
+    #: Where its versions live: ``s3://bucket/prefix`` or ``file:///folder``.
+    store: str
+    #: The module in ``expectations`` that holds its suite; None where there is none.
+    suite: Name | None = None
+
+
+class Sample(Frozen):
+    """How a model's health is measured: answers of the live service compared with known labels."""
+
+    #: The declared dataset that holds the labelled rows.
+    dataset: Name
+    label: str
+    metric: Literal["recall", "precision", "accuracy"]
+    #: The lowest value that counts as healthy, 0 to 1.
+    at_least: float = Field(ge=0, le=1)
+    #: The fewest rows that count for the metric (positives for recall); fewer are inconclusive.
+    minimum: int = Field(gt=0)
+
+
+class Model(Frozen):
+    """A registered model, the alias that is production, and the service that answers with it."""
+
+    alias: Name = "champion"
+    #: The declared datasets it is trained on. A version that does not say what it learned from is no target then.
+    learns_from: tuple[Name, ...] = ()
+    #: The service's base URL. It speaks MLflow's scoring protocol and says its version in ``X-Model-Version``.
+    service: str | None = None
+    health: Sample | None = None
+
+
+class Playbook(Frozen):
+    """Everything the team has decided beforehand."""
+
+    version: Literal[1]
+    senders: dict[Name, Sender]
+    #: Severity x risk -> run, ask or never. Every cell is decided.
+    gates: dict[Severity, dict[Risk, Mode]]
+    #: Action -> its rule. An action with no rule asks.
+    actions: dict[str, ActionRule]
+    watch: dict[Severity, Watch]
+    #: Who takes over an incident of a category.
+    owners: dict[Category, str]
+    channels: dict[Name, Channel] = Field(default_factory=dict)
+    tell: dict[Severity, tuple[Name, ...]] = Field(default_factory=dict)
+    routes: tuple[Route, ...]
+    datasets: dict[Name, Dataset] = Field(default_factory=dict)
+    models: dict[Name, Model] = Field(default_factory=dict)
+    #: SHA-256 of the file, so that a decision on the record names the playbook that made it.
+    digest: str = Field(default="", exclude=True)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        for field in ("gates", "watch", "owners"):
+            _all_of(field, getattr(self, field), Category if field == "owners" else Severity)
+        for severity, row in self.gates.items():
+            _all_of(f"gates.{int(severity)}", row, Risk)
+        for severity, names in self.tell.items():
+            _known(f"tell.{int(severity)}", names, self.channels, "channels")
+        for name, model in self.models.items():
+            sample = (model.health.dataset,) if model.health else ()
+            _known(f"models.{name}", (*model.learns_from, *sample), self.datasets, "datasets")
+            if model.health and not model.service:
+                raise ValueError(f"models.{name} has a health but no service: health is measured over the service")
+        return self
+
+    def route(self, alert: Alert) -> Route | None:
+        """The first route that matches, or None."""
+        return next((route for route in self.routes if route.matches(alert)), None)
+
+    def asset(self, name: str) -> str | None:
+        """The name if it is a declared asset: ``dataset:transactions``; None otherwise."""
+        kind, _, rest = name.partition(":")
+        declared: dict[str, Container[str]] = {"dataset": self.datasets, "model": self.models}
+        return name if rest in declared.get(kind, ()) else None
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Playbook:
+    """Read a playbook file; ``${NAME}`` and ``${NAME:-default}`` in it come from the environment.
+
+    Raises:
+        incidents.yaml_lines.Refused: it is not a valid playbook; the message has a line a finding.
+    """
+    document = read(path, Playbook, environment)
+    return document.model_copy(update={"digest": hashlib.sha256(path.read_bytes()).hexdigest()})
+
+
+@cache
+def playbook() -> Playbook:
+    """The playbook of this process's settings, loaded once."""
+    return load(settings().playbook)
+
+
+def _all_of(where: str, given: Mapping[Any, object], needed: type[Severity] | type[Risk] | type[Category]) -> None:
+    missing = [str(member.value) for member in needed if member not in given]
+    if missing:
+        raise ValueError(f"{where} says nothing about {', '.join(missing)}; every one must be decided")
+
+
+def _known(where: str, names: tuple[str, ...], declared: Mapping[str, object], section: str) -> None:
+    unknown = [name for name in names if name not in declared]
+    if unknown:
+        raise ValueError(f"{where} names {', '.join(unknown)}, which {section} does not declare")

@@ -1,0 +1,109 @@
+"""One plain sentence for each kind of event. The timeline, the post-mortem and the command line all say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import assert_never
+
+from pydantic import JsonValue
+
+from incidents import events as e
+from incidents.events import Body, Event
+from incidents.models import Plan, Verdict, canonical
+
+#: What a sentence says of a plan whose record it does not have.
+_UNKNOWN = "a plan that is not on this record"
+
+
+def plans(events: Iterable[Event]) -> dict[str, Plan]:
+    """Every plan on the record, by its hash; the later sentences speak of it by that."""
+    return {event.body.plan.hash: event.body.plan for event in events if isinstance(event.body, e.Planned)}
+
+
+def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # one line a kind of event
+    """What happened, in one sentence. ``known`` is what ``plans`` made of the same record."""
+    match body:
+        case e.Opened():
+            about = body.asset or "no declared asset"
+            return f"{body.category} incident of severity {int(body.severity)} about {about}: {body.title}"
+        case e.Alerted(alert=alert):
+            return f"{alert.source} alert {alert.name} joined"
+        case e.AlertEnded(alert=alert):
+            return f"{alert.source} says that alert {alert.name} is over"
+        case e.SetAside():
+            return f"alert {body.index} of a delivery from {body.sender} was set aside: {body.why}"
+        case e.Started():
+            return f"flow {body.flow} took it up" + (f" (run {body.run})" if body.run else "")
+        case e.Checked():
+            return f"{'looked' if body.phase == 'confirm' else 'looked again'}: {_verdict(body.verdict)}"
+        case e.Judged():
+            return f"version {body.version} is {_verdict(body.verdict)}"
+        case e.Traced():
+            return f"{body.dataset} {body.version} taught {_taught(body)}"
+        case e.Planned(plan=plan):
+            return f"{plan.action}: {plan.target} {change(plan)}"
+        case e.NotPlanned():
+            return f"{body.action}: no safe plan for {body.target}: {body.why}"
+        case e.Gated():
+            return f"gates say {body.mode} to {_action(known, body.plan)}: {gates(body)}"
+        case e.Applying(plan=plan_hash):
+            return f"about to apply {_action(known, plan_hash)}"
+        case e.Applied(plan=plan_hash):
+            return f"applied {_action(known, plan_hash)}"
+        case e.Verified(plan=plan_hash):
+            return f"after {_action(known, plan_hash)}: {_verdict(body.verdict)}"
+        case e.Conflicted(plan=plan_hash):
+            return f"left {_action(known, plan_hash)} alone, somebody else was there: {body.why}"
+        case e.Undoing(plan=plan_hash):
+            return f"about to undo {_action(known, plan_hash)}: {body.why}"
+        case e.Undone(plan=plan_hash):
+            return f"undid {_action(known, plan_hash)}"
+        case e.Failed():
+            return f"{body.step} broke: {body.error}"
+        case e.Escalated():
+            return f"handed over to the {body.to}: {body.why}"
+        case e.Resolved():
+            return f"resolved: {body.why}"
+        case e.NotConfirmed():
+            return f"closed, not confirmed: {body.why}"
+        case e.Told():
+            reached = "told" if body.delivered else "could not tell"
+            return f"{reached} {body.channel}: {body.title}" + (f" ({body.why})" if body.why else "")
+        case _:
+            assert_never(body)
+
+
+def change(plan: Plan) -> str:
+    """What a plan changes, as ``version 3 -> 2``; each changed field, the rest is left out."""
+    if plan.nothing_to_do:
+        return "already is as it should be"
+    fields = [key for key in {**plan.before, **plan.after} if plan.before.get(key) != plan.after.get(key)]
+    return ", ".join(f"{key} {value(plan.before.get(key))} -> {value(plan.after.get(key))}" for key in fields)
+
+
+def gates(gated: e.Gated) -> str:
+    """What each gate said, in one line: ``matrix run (severity 2 (high) x medium risk: run), ...``."""
+    return ", ".join(f"{gate.name} {gate.says} ({gate.why})" for gate in gated.gates)
+
+
+def value(found: JsonValue) -> str:
+    """A JSON value for people: text as it is, a float with no more digits than help."""
+    if found is None:
+        return "nothing"
+    if isinstance(found, float):
+        return f"{found:.6g}"
+    return found if isinstance(found, str) else canonical(found)
+
+
+def _verdict(verdict: Verdict) -> str:
+    return f"{verdict.health}, {verdict.why}" if verdict.why else verdict.health.value
+
+
+def _taught(body: e.Traced) -> str:
+    learned = [f"{model} {', '.join(versions)}" for model, versions in body.models.items() if versions]
+    return "; ".join(learned) or "no model"
+
+
+def _action(known: Mapping[str, Plan], plan_hash: str) -> str:
+    plan = known.get(plan_hash)
+    return f"{plan.action} on {plan.target}" if plan else _UNKNOWN

@@ -1,0 +1,35 @@
+"""Where things are, from ``LASTGOOD_*`` in the environment. Nothing here is a secret of production."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The few settings that are not the team's playbook."""
+
+    model_config = SettingsConfigDict(env_prefix="LASTGOOD_", frozen=True, extra="ignore")
+
+    #: Holds the SQLite ledger and the written post-mortems, unless the settings below say otherwise.
+    home: Path = Field(default_factory=lambda: Path.home() / ".lastgood")
+    #: ``sqlite:////path/ledger.db`` or ``postgresql+psycopg://...``; may carry a password, so it is kept secret.
+    database_url: SecretStr | None = None
+    #: The team's playbook.
+    playbook: Path = Path("playbook.yaml")
+
+    def ledger_url(self) -> str:
+        """The SQLAlchemy URL of the ledger, SQLite in ``home`` by default."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        self.home.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{self.home / 'ledger.db'}"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

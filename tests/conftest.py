@@ -1,0 +1,88 @@
+"""What all tests share: a clean environment, and the real servers, each started once, by the first test that asks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import servers
+from demo.servers import Server
+from remediations import clients
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything is imported or run: no test sees or touches the person's own files, servers or credentials."""
+    home = Path(tempfile.mkdtemp(prefix="lastgood-tests-"))
+    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    servers.isolate(home)
+    for name in [name for name in os.environ if name.startswith("XDG_")]:
+        del os.environ[name]
+    os.environ["HOME"] = str(home)
+
+
+def running(server: Server) -> Iterator[Server]:
+    """A started server with its address in the environment, until the session ends."""
+    with server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.env.items():
+            patch.setenv(name, value)
+        _forget_clients()
+        yield server
+    _forget_clients()
+
+
+def _forget_clients() -> None:
+    """Let clients be made again, from the environment as it is now; boto3's default session keeps credentials too."""
+    import boto3
+
+    boto3.DEFAULT_SESSION = None
+    clients.s3.cache_clear()
+    clients.registry.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def forget_clients() -> Callable[[], None]:
+    """For tests that change the environment: called after the change, and again after changing it back."""
+    return _forget_clients
+
+
+@pytest.fixture(scope="session")
+def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the servers keep data and logs."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def s3_server(servers_folder: Path) -> Iterator[Server]:
+    """SeaweedFS; the environment points at it."""
+    yield from running(servers.s3(servers_folder))
+
+
+@pytest.fixture
+def s3_prefix(s3_server: Server) -> str:
+    """An empty place of this test alone, as ``s3://bucket/prefix``."""
+    return f"s3://{servers.BUCKET}/test-{secrets.token_hex(6)}"
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(servers_folder: Path) -> Iterator[Server]:
+    """MLflow's tracking server and registry, artifacts on disk; the environment points at it."""
+    yield from running(servers.mlflow(servers_folder))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(servers_folder: Path) -> Iterator[Server]:
+    """Prefect's server; the environment points at it."""
+    yield from running(servers.prefect(servers_folder))
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers_folder: Path) -> Iterator[str]:
+    """An SQLAlchemy address of a PostgreSQL; one database for the whole session."""
+    with servers.postgres(servers_folder) as server:
+        yield server.url

@@ -1,0 +1,125 @@
+"""Starting a run by its deployment's name, on a real Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from uuid import UUID
+
+import pytest
+
+from demo.servers import Server
+from incidents.launch import NotLaunched, launch, wait
+
+
+def nothing(incident: str) -> str:
+    """A flow that does nothing; it is deployed, and no worker takes it up."""
+    return incident
+
+
+async def _deploy(name: str) -> None:
+    from prefect import flow
+    from prefect.client.orchestration import get_client
+
+    made = flow(name=name)(nothing)
+    async with get_client() as client:
+        flow_id = await client.create_flow(made)
+        await client.create_deployment(
+            flow_id, name, parameter_openapi_schema=made_schema(), enforce_parameter_schema=True
+        )
+
+
+def made_schema() -> dict[str, object]:
+    """The schema of the parameters of ``nothing``."""
+    from prefect.utilities.callables import parameter_schema
+
+    return parameter_schema(nothing).model_dump()
+
+
+@pytest.fixture
+def deployment(prefect_server: Server) -> str:
+    """The name of a deployment of this test alone."""
+    name = f"nothing-{secrets.token_hex(4)}"
+    asyncio.run(_deploy(name))
+    return f"{name}/{name}"
+
+
+async def _runs(deployment: str) -> list[tuple[str, str, dict[str, object]]]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+
+    async with get_client() as client:
+        found = await client.read_deployment_by_name(deployment)
+        of_it = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
+        runs = await client.read_flow_runs(flow_run_filter=of_it)
+    return [(str(run.id), run.name, run.parameters) for run in runs]
+
+
+def test_the_same_key_gives_one_run(deployment: str) -> None:
+    """The outbox may try twice after a crash; the incident's flow must not run twice for it."""
+
+    async def story() -> list[str]:
+        start = [launch(deployment, {"incident": "INC-1"}, key=f"k-{deployment}", name="INC-1 x") for _ in range(3)]
+        first = await start[0]
+        return [first, *await asyncio.gather(*start[1:])]
+
+    ids = asyncio.run(story())
+    assert len(set(ids)) == 1
+    assert asyncio.run(_runs(deployment)) == [(ids[0], "INC-1 x", {"incident": "INC-1"})]
+
+
+def test_another_key_gives_another_run(deployment: str) -> None:
+    """Two incidents are two runs."""
+    ids = {
+        asyncio.run(launch(deployment, {"incident": name}, key=f"{name}-{deployment}", name=name))
+        for name in ("INC-1", "INC-2")
+    }
+    assert {run for run, _, _ in asyncio.run(_runs(deployment))} == ids
+    assert len(ids) == 2
+
+
+def test_wait_gives_the_state_a_run_ended_in(deployment: str) -> None:
+    """It goes by what Prefect says, and a run that does not end in time is an error of its own."""
+
+    async def story() -> str:
+        from prefect.client.orchestration import get_client
+        from prefect.states import Completed
+
+        run = await launch(deployment, {"incident": "INC-1"}, key=f"w-{deployment}", name="INC-1")
+        with pytest.raises(TimeoutError):
+            await wait(run, 0.1)
+        async with get_client() as client:
+            await client.set_flow_run_state(UUID(run), Completed(), force=True)
+        return await wait(run, 30)
+
+    assert asyncio.run(story()) == "Completed"
+
+
+def test_an_unknown_deployment_says_what_to_do(prefect_server: Server) -> None:
+    """The reason stands in the outbox and in the log, so it names the command."""
+    with pytest.raises(NotLaunched, match="prefect deploy --all"):
+        asyncio.run(launch("no/such", {}, key="k", name="x"))
+    with pytest.raises(NotLaunched, match="no run"):
+        asyncio.run(wait("00000000-0000-0000-0000-000000000000", 1))
+
+
+def test_parameters_that_the_flow_does_not_take(deployment: str) -> None:
+    """Prefect checks them against the flow's schema, and its answer is the reason."""
+    with pytest.raises(NotLaunched, match="answered 4"):
+        asyncio.run(launch(deployment, {"incident": {"no": "text"}}, key=f"p-{deployment}", name="x"))
+
+
+def test_without_a_server_there_is_a_clear_reason(prefect_server: Server) -> None:
+    """Nothing listens, or nothing is set; the client must not start a server of its own then."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with (
+        temporary_settings(updates={PREFECT_API_URL: "http://127.0.0.1:9/api"}),
+        pytest.raises(NotLaunched, match="away"),
+    ):
+        asyncio.run(launch("data/data", {}, key="k", name="x"))
+    with (
+        temporary_settings(restore_defaults={PREFECT_API_URL}),
+        pytest.raises(NotLaunched, match="PREFECT_API_URL is not set"),
+    ):
+        asyncio.run(launch("data/data", {}, key="k", name="x"))
