@@ -1,0 +1,9 @@
+"""What may be done to production. ``ALL`` is the table of contents of everything that can change it."""
+
+from remediations.base import Remediation
+from remediations.revert_model import RevertModel
+from remediations.rollback_dataset import RollbackDataset
+
+ALL: tuple[type[Remediation], ...] = (RevertModel, RollbackDataset)
+
+__all__ = ["ALL", "Remediation", "RevertModel", "RollbackDataset"]

@@ -1,0 +1,80 @@
+"""What an action is. Read this and any file beside it; there is nothing else to learn."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from pydantic import Field
+
+from incidents.models import Category, Frozen, Plan, Risk, Verdict
+
+
+class RemediationError(Exception):
+    """An action could not do what it was asked, and changed nothing."""
+
+
+class CannotPlan(RemediationError):
+    """There is no safe plan: for instance no version that was ever verified good. A person is needed."""
+
+
+class Conflict(RemediationError):
+    """The world is no longer what the plan, or our own change, left: somebody else moved it, and it stays so."""
+
+
+class Remediation(Frozen, ABC):
+    """One change to production: what would change, make it so, look again, take it back.
+
+    A subclass is a frozen pydantic model; its fields are its parameters, and so its form in the Prefect UI.
+    Recording, gating and leasing happen around an action, in ``flows.steps``, never inside it.
+    """
+
+    #: The section of the playbook it belongs to.
+    category: ClassVar[Category]
+    #: What it may cost when it is wrong.
+    risk: ClassVar[Risk]
+    #: Whether ``undo`` can bring back what was there. What cannot come back never runs without a person.
+    reversible: ClassVar[bool] = True
+    #: What it must be allowed to do, one line each: ``s3:PutObject datasets/NAME/current``.
+    permissions: ClassVar[tuple[str, ...]]
+
+    #: Every action says why, so that what it leaves beside the change leads back to the record.
+    because: str = Field("", max_length=300, description="Why: the incident's name, or your reason.")
+
+    @classmethod
+    def name(cls) -> str:
+        """The action's one word: its file, its rule in the playbook, its deployment."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    @abstractmethod
+    def subject(self) -> str:
+        """The declared asset that it is about: ``model:fraud``; touches nothing."""
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """Look, and say exactly what would change. Never writes. In effect already: a plan with nothing to do.
+
+        Raises:
+            CannotPlan: no safe plan exists; the message says what is missing.
+        """
+
+    @abstractmethod
+    def apply(self, plan: Plan) -> None:
+        """Make it so, only where the world still is ``plan.before``. Safe to call twice.
+
+        Raises:
+            Conflict: the world is neither ``plan.before`` nor ``plan.after``; nothing was changed.
+        """
+
+    @abstractmethod
+    def verify(self, plan: Plan) -> Verdict:
+        """Look again: is the target as ``plan.after`` says?"""
+
+    @abstractmethod
+    def undo(self, plan: Plan) -> None:
+        """Restore ``plan.before`` from the plan alone, where the world still is ``plan.after``. Safe to call twice.
+
+        Raises:
+            Conflict: the world is neither ``plan.after`` nor ``plan.before``; nothing was changed.
+        """

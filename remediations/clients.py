@@ -1,0 +1,49 @@
+"""The only place where clients of production are built: S3, MLflow, HTTP.
+
+Credentials and addresses come from each vendor's own environment variables (``AWS_*``, ``MLFLOW_*``), so
+lastgood never holds them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+#: Objects moved side by side; the connection pool is made to match.
+S3_THREADS = 16
+
+
+@cache
+def s3() -> S3Client:
+    """The S3 client, made once: making one is not thread-safe, using one is."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        config=Config(
+            retries={"mode": "standard", "max_attempts": 5},
+            max_pool_connections=S3_THREADS,
+            connect_timeout=5,
+            read_timeout=60,
+        ),
+    )
+
+
+@cache
+def registry() -> Any:
+    """The MLflow client of the tracking server and the model registry, made once."""
+    from mlflow import MlflowClient
+
+    return MlflowClient()
+
+
+@cache
+def http() -> httpx.Client:
+    """A client for model services: short time limits, and no redirects to somewhere else."""
+    return httpx.Client(timeout=httpx.Timeout(10, connect=2), follow_redirects=False)

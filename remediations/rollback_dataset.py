@@ -1,0 +1,99 @@
+"""Bring a dataset's current version back to the one last verified good."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from incidents import known_good
+from incidents.ledger import ledger
+from incidents.models import Category, Health, Plan, Risk, Verdict
+from incidents.playbook import playbook
+from remediations.base import CannotPlan, Remediation
+from remediations.datasets import open_store
+from remediations.datasets.base import DatasetStore, Pointer
+
+
+class RollbackDataset(Remediation):
+    """Move the dataset's ``current`` pointer to the newest version verified good. No object is copied."""
+
+    category: ClassVar[Category] = Category.data
+    risk: ClassVar[Risk] = Risk.medium
+    permissions: ClassVar[tuple[str, ...]] = (
+        "s3:GetObject STORE/current, STORE/manifests/*, STORE/objects/*",
+        "s3:ListBucket STORE",
+        "s3:PutObject STORE/current",
+    )
+
+    dataset: str = Field(description="The dataset, as the playbook declares it.")
+    to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")
+    even_if_good: bool = Field(False, description="Leave the current version even where it was verified good.")
+
+    def subject(self) -> str:
+        """``dataset:transactions``."""
+        return f"dataset:{self.dataset}"
+
+    def plan(self) -> Plan:
+        """Look for the version to go back to; one with an object missing is passed over."""
+        store = self._store()
+        current = store.current()
+        passed_over: list[str] = []
+        for candidate in self._candidates(current.version):
+            missing = store.missing(candidate)
+            if not missing:
+                return self._plan(current, candidate, passed_over)
+            passed_over.append(f"not {candidate}: {len(missing)} of its objects are missing, {missing[0]} for one")
+        seen = "; ".join(passed_over) or "no version of it was ever verified good"
+        raise CannotPlan(f"{self.dataset} has no version to go back to: {seen}")
+
+    def apply(self, plan: Plan) -> None:
+        """Move the pointer, where it still is as the plan found it."""
+        self._store().move(Pointer.model_validate(plan.after), expect=Pointer.model_validate(plan.before))
+
+    def verify(self, plan: Plan) -> Verdict:
+        """Read the pointer again."""
+        current = self._store().current()
+        if current == Pointer.model_validate(plan.after):
+            return Verdict(health=Health.healthy, why=f"{self.dataset} is at {current.version}")
+        return Verdict(
+            health=Health.unhealthy,
+            why=f"{self.dataset} is not at {plan.after['version']}: {current.moved_by} set it to {current.version}",
+        )
+
+    def undo(self, plan: Plan) -> None:
+        """Move the pointer back, byte for byte, where it still is as the plan left it."""
+        self._store().move(Pointer.model_validate(plan.before), expect=Pointer.model_validate(plan.after))
+
+    def _store(self) -> DatasetStore:
+        declared = playbook().datasets.get(self.dataset)
+        if declared is None:
+            raise CannotPlan(
+                f"the playbook declares no dataset {self.dataset!r}; what is not declared is never changed"
+            )
+        return open_store(declared.store, self.dataset)
+
+    def _candidates(self, current: str) -> list[str]:
+        """The versions to try, best first: what is asked for; or the current one if it is good, then the newest."""
+        good = known_good.versions(ledger(), self.subject(), Health.healthy)
+        if self.to is not None:
+            if self.to not in good:
+                raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good")
+            return [self.to]
+        others = sorted(good - {current}, reverse=True)  # a version begins with the time it was published
+        return [current, *others] if current in good and not self.even_if_good else others
+
+    def _plan(self, current: Pointer, wanted: str, passed_over: list[str]) -> Plan:
+        same = current.version == wanted
+        after = current if same else current.successor(wanted, by=self.because or "lastgood")
+        return Plan(
+            action=self.name(),
+            parameters=self.model_dump(mode="json"),
+            target=self.subject(),
+            before=current.model_dump(mode="json"),
+            after=after.model_dump(mode="json"),
+            summary=f"{self.dataset} stays at {wanted}, which is good"
+            if same
+            else f"{self.dataset}: {current.version} -> {wanted}",
+            because=(*passed_over, f"{wanted} was verified good, and all of its objects are there"),
+        )
