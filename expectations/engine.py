@@ -1,0 +1,197 @@
+"""Run a dataset's suite over its Parquet files, and say plainly what was found.
+
+Great Expectations asks its questions in SQL and DuckDB answers them straight from the files, so the data is
+never copied into Python. Three things that Great Expectations would pass over are held here: a suite from
+which an entry was dropped is refused, an expectation that could not be evaluated is not taken for bad data,
+and no data is not taken for good data.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import JsonValue
+
+import expectations
+from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, shortened
+from expectations.parquet import opened
+from incidents.models import Frozen, Health, Verdict, now
+
+__all__ = ["CannotValidate", "Failure", "Validation", "declare", "validate"]
+
+#: The longest list that a stored result holds, unless the caller asks for a longer sample.
+_LONGEST_LIST = 50
+_SUITE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class Validation(Frozen):
+    """What a suite found in one version of a dataset."""
+
+    suite: str
+    #: Rows in all files together.
+    rows: int
+    #: How many expectations the suite has, and how many of them were really evaluated.
+    expectations: int
+    evaluated: int
+    #: The worst first.
+    failures: tuple[Failure, ...]
+    #: Great Expectations' validation result, its lists cut short; ``docs.render`` makes a page of it.
+    result: dict[str, JsonValue]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Unhealthy by a critical failure, inconclusive without an answer, healthy otherwise."""
+        evidence = self.model_dump(mode="json", exclude={"result"})
+
+        def say(health: Health, why: str) -> Verdict:
+            return Verdict(health=health, why=f"{self.suite}: {why}", evidence=evidence)
+
+        bad = [one for one in self.failures if not one.error]
+        unknown = [one for one in self.failures if one.error]
+        critical = [one for one in bad if one.severity == "critical"]
+        unanswered = [one for one in unknown if one.severity == "critical"]
+        if not self.rows:
+            return say(Health.inconclusive, "there are no rows, and no data is not health")
+        if critical:
+            return say(Health.unhealthy, _few(critical))
+        if unanswered:
+            return say(Health.inconclusive, f"could not evaluate {_few(unanswered)}")
+        if not self.evaluated or self.evaluated + len(unknown) != self.expectations:
+            return say(Health.inconclusive, f"only {self.evaluated} of {self.expectations} expectations evaluated")
+        met = f"{self.rows} rows meet {self.evaluated - len(bad)} of {self.expectations} expectations"
+        rest = bad + unknown
+        return say(Health.healthy, f"{met}; not critical: {_few(rest)}" if rest else met)
+
+
+def declare(name: str, entries: Sequence[Any]) -> Any:
+    """Build an ``ExpectationSuite`` of directly constructed expectations, and note how many there are.
+
+    Great Expectations logs and drops an entry that it can't read, so anything else than a constructed
+    expectation is refused, and ``validate`` compares the note with what the suite still holds.
+
+    Raises:
+        CannotValidate: an entry is not a constructed expectation; says which one.
+    """
+    from great_expectations import ExpectationSuite
+    from great_expectations.expectations.expectation import Expectation
+
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, Expectation):
+            raise CannotValidate(
+                f"entry {position} of the suite {name!r} is {type(entry).__name__}, not an expectation: "
+                "construct it from great_expectations.expectations"
+            )
+    return ExpectationSuite(name, expectations=list(entries), meta={"declared": len(entries)})
+
+
+def validate(suite: str, files: Sequence[Path], *, sample: int = 20) -> Validation:
+    """Run the suite ``expectations.<suite>`` over Parquet files that together are one version of a dataset.
+
+    Failures come with at most ``sample`` keys of rows. Validations in several threads do not touch one another.
+
+    Raises:
+        CannotValidate: no such suite, a suite that lost an entry, or files that DuckDB can't read.
+    """
+    from great_expectations import __version__ as version
+    from great_expectations.core.batch import Batch
+    from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
+    from great_expectations.validator.validator import Validator
+
+    module = _load(suite)
+    entries = _entries(suite, module)
+    with opened(files) as (execution, rows, columns):
+        data = SqlAlchemyBatchData(execution, table_name="data", create_temp_table=False)
+        validator = Validator(execution, batches=[Batch(data=data)])
+        validator.metrics_calculator.show_progress_bars = False
+        keys = [module.KEY] if module.KEY in columns else []
+        answers = _answers(validator, entries, sample, keys)
+    plain = [as_json(answer) for answer in answers]
+    failures = [failure(answer, module.KEY, sample) for answer in plain if not answer["success"]]
+    return Validation(
+        suite=suite,
+        rows=rows,
+        expectations=len(entries),
+        evaluated=sum(not error_of(answer) for answer in answers),
+        failures=tuple(sorted(failures, key=lambda one: one.badness)),
+        result={
+            "success": not failures,
+            "suite_name": suite,
+            "results": [shortened(answer, max(sample, _LONGEST_LIST)) for answer in plain],
+            "statistics": {
+                "evaluated_expectations": len(plain),
+                "successful_expectations": len(plain) - len(failures),
+                "unsuccessful_expectations": len(failures),
+                "success_percent": 100 * (1 - len(failures) / len(plain)) if plain else None,
+            },
+            "meta": {
+                "great_expectations_version": version,
+                "batch_spec": {"data_asset_name": suite, "rows": rows},
+                "run_id": {"run_name": suite, "run_time": now().isoformat()},
+            },
+        },
+    )
+
+
+def _load(suite: str) -> ModuleType:
+    """Import a suite's module by its name, which may come from a person's playbook."""
+    modules = {found.name for found in pkgutil.iter_modules(expectations.__path__)}
+    if _SUITE_NAME.fullmatch(suite) and suite in modules:
+        module = importlib.import_module(f"expectations.{suite}")
+        if hasattr(module, "suite"):
+            return module
+    known = [name for name in sorted(modules) if hasattr(importlib.import_module(f"expectations.{name}"), "suite")]
+    raise CannotValidate(f"there is no suite {suite!r}; the known ones are: {', '.join(known)}")
+
+
+def _entries(suite: str, module: ModuleType) -> list[Any]:
+    """The suite's expectations, all of them or none."""
+    built = module.suite()
+    declared = (built.meta or {}).get("declared")
+    if declared != len(built.expectations):
+        raise CannotValidate(
+            f"the suite {suite!r} declares {declared} expectations and holds {len(built.expectations)}: "
+            "build it with expectations.engine.declare, which lets none be dropped"
+        )
+    return list(built.expectations)
+
+
+def _answers(validator: Any, entries: Sequence[Any], sample: int, keys: Sequence[str]) -> list[Any]:
+    """Let Great Expectations evaluate every entry; what it could not evaluate comes back as an answer too.
+
+    What speaks of the whole table is cheap to ask in full. What speaks of single rows is asked for yes or no,
+    and once more for counts and samples only where it is not met.
+    """
+    from great_expectations.expectations import expectation
+
+    kinds = ("ColumnMapExpectation", "ColumnPairMapExpectation", "MulticolumnMapExpectation")
+    per_row = tuple(getattr(expectation, kind) for kind in kinds)
+
+    def ask(configurations: list[Any], result_format: str) -> list[Any]:
+        wanted = {"result_format": result_format, "partial_unexpected_count": sample}
+        if keys and result_format == "SUMMARY":
+            wanted["unexpected_index_column_names"] = list(keys)
+        runtime = {"result_format": wanted}
+        return list(validator.graph_validate(configurations, runtime_configuration=runtime))
+
+    whole = ask([entry.configuration for entry in entries if not isinstance(entry, per_row)], "COMPLETE")
+    first = ask([entry.configuration for entry in entries if isinstance(entry, per_row)], "BOOLEAN_ONLY")
+    unmet = [answer.expectation_config for answer in first if not answer.success and not error_of(answer)]
+    # SUMMARY is bounded by the sample; COMPLETE would fetch every failing row.
+    second = [answer for answer in ask(unmet, "SUMMARY") if not answer.success and not error_of(answer)]
+    # Where the second question had no answer, the first one stands.
+    return whole + [
+        next((more for more in second if more.expectation_config == answer.expectation_config), answer)
+        for answer in first
+    ]
+
+
+def _few(failures: Sequence[Failure]) -> str:
+    """The worst few in one line, and how many more there are."""
+    shown = "; ".join(str(one) for one in failures[:3])
+    return shown + (f"; and {len(failures) - 3} more" if len(failures) > 3 else "")
