@@ -1,0 +1,159 @@
+"""The demo's system: real components on free loopback ports, and what each process may know of the others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from demo import servers
+from demo.process import Server, executable, free_port, isolate
+from incidents.models import Frozen
+
+ROOT = Path(__file__).parent.parent
+#: Where the demo's datasets live in its bucket.
+STORE = f"s3://{servers.BUCKET}/datasets"
+
+
+class Places(Frozen):
+    """Where the running system is, and how to speak with it."""
+
+    prefect: str
+    mlflow: str
+    service: str
+    intake: str
+    #: The bearer token that the demo's Alertmanager shows.
+    token: str
+    #: The environment of a process that may do everything here: it holds the demo's S3 credentials.
+    env: dict[str, str]
+
+    def save(self, file: Path) -> None:
+        """Keep them for another process of the same user, and for no other user."""
+        file.touch(mode=0o600)
+        file.write_text(self.model_dump_json())
+
+
+@dataclass
+class Stage:
+    """The system by its parts."""
+
+    s3: Server
+    mlflow: Server
+    prefect: Server
+    service: Server
+    intake: Server
+    worker: Server
+    places: Places
+
+    @property
+    def parts(self) -> list[Server]:
+        """All of them, in the order in which they start."""
+        return [self.s3, self.mlflow, self.prefect, self.intake, self.service, self.worker]
+
+
+def prepare(folder: Path) -> Stage:
+    """Choose ports and credentials. Nothing runs yet."""
+    isolate(folder)
+    s3 = servers.s3(folder)
+    mlflow = servers.mlflow(folder, s3)
+    prefect = servers.prefect(folder)
+    token = secrets.token_urlsafe(24)
+    service = _service(folder)
+    common = {
+        "LASTGOOD_HOME": str(folder / "lastgood"),
+        "LASTGOOD_PLAYBOOK": str(ROOT / "playbook.yaml"),
+        "LASTGOOD_STORE": STORE,
+        "LASTGOOD_FRAUD_SERVICE": service.url,
+        **prefect.env,
+    }
+    os.environ.update(common)
+    # The process that faces the network gets no credentials of production: not S3's, not MLflow's address.
+    intake = _intake(folder, {**common, "LASTGOOD_TOKEN_ALERTMANAGER": token})
+    service.env.update(mlflow.env)
+    production = {**common, **s3.env, **mlflow.env}
+    worker = servers.worker(folder, env=production)
+    places = Places(
+        prefect=prefect.url, mlflow=mlflow.url, service=service.url, intake=intake.url, token=token, env=production
+    )
+    return Stage(s3, mlflow, prefect, service, intake, worker, places)
+
+
+@contextlib.contextmanager
+def running(stage: Stage, said: Callable[..., object]) -> Iterator[Stage]:
+    """Start everything but the model service, which needs a model first; stop everything at the end.
+
+    ``said(text, work)`` does a piece of work and shows that it is under way.
+    """
+    try:
+        said("start an S3 server, a Prefect server and an MLflow server", _start_servers, stage)
+        said("deploy the flows of prefect.yaml, start the worker and the intake", _start_lastgood, stage)
+        os.environ.update(stage.places.env)
+        yield stage
+    finally:
+        for part in reversed(stage.parts):
+            part.stop()
+
+
+def _start_servers(stage: Stage) -> None:
+    stage.s3.start()
+    stage.prefect.start()
+    stage.s3.wait_ready()
+    stage.mlflow.start().wait_ready()
+    stage.prefect.wait_ready()
+
+
+def _start_lastgood(stage: Stage) -> None:
+    _prefect("work-pool", "create", "lastgood", "--type", "process", "--overwrite")
+    stage.intake.start()
+    stage.worker.start()
+    _prefect("--no-prompt", "deploy", "--all")
+    stage.intake.wait_ready()
+    stage.worker.wait_ready()
+
+
+def _prefect(*arguments: str) -> None:
+    """Run Prefect's own command line against the demo's server.
+
+    Raises:
+        RuntimeError: it failed; the message is what it printed.
+    """
+    done = subprocess.run([executable("prefect"), *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"prefect {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+
+
+def _service(folder: Path) -> Server:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    return Server(
+        name="model service",
+        argv=[sys.executable, "-m", "demo.service", "--model", "fraud", "--alias", "champion", "--port", str(port)],
+        log=folder / "service.log",
+        ready=partial(_answers, f"{url}/health"),
+        url=url,
+    )
+
+
+def _intake(folder: Path, env: dict[str, str]) -> Server:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    return Server(
+        name="intake",
+        argv=[executable("lastgood"), "serve", "--port", str(port)],
+        log=folder / "intake.log",
+        ready=partial(_answers, f"{url}/health"),
+        url=url,
+        settings=env,
+    )
+
+
+def _answers(url: str) -> bool:
+    return httpx.get(url, timeout=5).is_success
