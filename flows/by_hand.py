@@ -1,0 +1,144 @@
+"""Any action, run by a person: plan it, apply it, or undo it. One deployment an action, with the action's form.
+
+Annotations are evaluated at once here, and not kept as text, because a form is drawn from the class given.
+"""
+
+from typing import Annotated, Any, Literal
+
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.case import Case, Outcome, ended, step
+from flows.checks import Check, DatasetCheck, ModelCheck
+from flows.steps import escalate, remediate, resolve, undo
+from incidents import events as e
+from incidents.incident import Attempt, find
+from incidents.ledger import ledger
+from incidents.models import Plan, Severity
+from incidents.playbook import playbook
+from remediations import ALL, Remediation, RevertModel, RollbackDataset
+
+Do = Literal["plan", "apply", "undo"]
+Who = Annotated[str, Field(min_length=2, max_length=60)]
+
+
+def _by_hand(kind: type[Remediation]) -> Any:
+    """The flow of one action. Its parameters are the form: what to do, the action's own fields, who asks and why."""
+
+    @flow(
+        name="by_hand",
+        description=kind.__doc__,
+        flow_run_name="{do} " + kind.name() + " by {asked_by}",
+        persist_result=False,
+    )
+    async def run(
+        action: kind,  # type: ignore[valid-type]  # the form is drawn from the class that is given
+        asked_by: Who,
+        do: Do = "plan",
+        incident: str | None = None,
+    ) -> Any:
+        """Run one action by hand.
+
+        Args:
+            action: What is to be changed.
+            asked_by: Who you are; it goes on the record.
+            do: plan says what would change and changes nothing; apply does it; undo takes back the last apply.
+            incident: The incident that it belongs to, INC-7 for instance. Empty: it becomes one of its own.
+        """
+        asked: Remediation = action
+        if do == "plan":
+            return await _show(asked)
+        because = _reason(asked, asked_by)
+        asked = asked.model_copy(update={"because": because})
+        if incident is None:
+            incident = await step("open", _open, asked, asked_by, because)
+        case = Case(incident, actor=f"person:{asked_by}", person=asked_by)
+        case.record(e.Started(flow="by_hand", run=str(flow_run.id or "")))
+        try:
+            return ended(await (_undo(case, asked) if do == "undo" else _apply(case, asked)))
+        except Exception as error:
+            case.record(e.Failed(step=f"{do} {asked.name()}", error=f"{type(error).__name__}: {error}"[:2000]))
+            await escalate(case, f"{do} {asked.name()} broke: {type(error).__name__}")
+            raise
+
+    return run
+
+
+async def _show(action: Remediation) -> Any:
+    """Plan, and leave the plan as an artifact. Nothing goes on the record, because nothing happens."""
+    plan: Plan = await step(f"plan {action.name()}", action.plan)
+    lines = [
+        f"## {plan.summary}",
+        f"- target: `{plan.target}`",
+        f"- before: `{plan.before}`",
+        f"- after: `{plan.after}`",
+    ]
+    await acreate_markdown_artifact(key="plan", markdown="\n".join(lines + [f"- {why}" for why in plan.because]))
+    return Completed(name="Planned", message=plan.summary, data=plan)
+
+
+async def _apply(case: Case, action: Remediation) -> Outcome:
+    fix = await remediate(case, action, _check_of(action))
+    return await (resolve(case, fix.why) if fix.done else escalate(case, fix.why))
+
+
+async def _undo(case: Case, action: Remediation) -> Outcome:
+    """Take back the last change that this action made to its asset and that still stands."""
+    found = _last_applied(action)
+    if found is None:
+        return await escalate(case, f"the record has no applied {action.name()} on {action.subject()} to take back")
+    name, attempt = found
+    original = type(action).model_validate(attempt.plan.parameters)
+    theirs = Case(name, actor=case.actor, person=case.person)
+    await step(f"undo {action.name()}", undo, theirs, original, attempt.plan, action.because)
+    return await resolve(case, f"undone, from {name}: {attempt.plan.summary}")
+
+
+def _reason(action: Remediation, asked_by: str) -> str:
+    if len(action.because.strip()) < 3:
+        raise ValueError("fill in `because`: why you do this goes on the record, and beside the change")
+    return f"{asked_by}: {action.because.strip()}"
+
+
+def _open(action: Remediation, asked_by: str, because: str) -> str:
+    """Open an incident for what a person does outside of any, so that it stands on the record like all else."""
+    opened = e.Opened(
+        category=action.category,
+        severity=Severity.medium,
+        asset=playbook().asset(action.subject()),
+        title=f"{action.name()} by hand: {because}",
+    )
+    with ledger().write() as writer:
+        return writer.open(opened, actor=f"person:{asked_by}")
+
+
+def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
+    for event in reversed(ledger().events(kinds=["applied"])):
+        if isinstance(event.body, e.Applied) and event.incident:
+            attempt = find(ledger(), event.incident).attempt(event.body.plan)
+            if attempt.plan.action == action.name() and not attempt.undone:
+                original = type(action).model_validate(attempt.plan.parameters)
+                if original.subject() == action.subject():
+                    return event.incident, attempt
+    return None
+
+
+def _check_of(action: Remediation) -> Check | None:
+    """The check that shows whether the action's asset is well; None where the playbook declares none."""
+    kind, _, name = action.subject().partition(":")
+    if kind == "dataset" and name in playbook().datasets and playbook().datasets[name].suite:
+        return DatasetCheck(dataset=name)
+    if kind == "model" and name in playbook().models and playbook().models[name].health:
+        return ModelCheck(model=name)
+    return None
+
+
+revert_model = _by_hand(RevertModel)
+rollback_dataset = _by_hand(RollbackDataset)
+
+#: Action -> its flow; a test holds this against ``remediations.ALL`` and against ``prefect.yaml``.
+FLOWS = {"revert_model": revert_model, "rollback_dataset": rollback_dataset}
+assert set(FLOWS) == {kind.name() for kind in ALL}  # an action without a form is an error of ours

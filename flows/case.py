@@ -1,0 +1,118 @@
+"""What every flow works with: the incident under way, one step of work, and what makes a section a Prefect flow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from incidents import events as e
+from incidents import incident as incidents
+from incidents.events import Body
+from incidents.incident import Incident, NoSuchIncident
+from incidents.ledger import Ledger, ledger
+from incidents.models import Frozen, Status
+from incidents.playbook import Playbook, playbook
+
+T = TypeVar("T")
+
+
+class Outcome(Frozen):
+    """How a flow's work on an incident ended."""
+
+    incident: str
+    status: Status
+    why: str
+
+
+class Case:
+    """One incident under way: its record, the playbook, and who is at work on it."""
+
+    def __init__(self, name: str, actor: str, person: str = "") -> None:
+        self.name = name.upper()
+        #: Who stands on the record as having done it: ``flow:data``.
+        self.actor = actor
+        #: The person who runs an action by hand; empty when a flow acts by itself.
+        self.person = person
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger that the incident is on."""
+        return ledger()
+
+    @property
+    def playbook(self) -> Playbook:
+        """The playbook that decides."""
+        return playbook()
+
+    @property
+    def incident(self) -> Incident:
+        """The incident as its events tell it at this moment."""
+        return incidents.find(self.ledger, self.name)
+
+    def record(self, *bodies: Body, subject: str | None = None) -> None:
+        """Put events on the incident's record, together."""
+        with self.ledger.write() as writer:
+            for body in bodies:
+                writer.append(body, actor=self.actor, incident=self.name, subject=subject)
+
+    def asset(self, kind: str) -> str | None:
+        """The name of the incident's asset if it is of this kind: ``asset("dataset")`` -> ``transactions``."""
+        found, _, name = (self.incident.asset or "").partition(":")
+        return name if found == kind else None
+
+
+async def step(name: str, work: Callable[..., T], *arguments: object) -> T:
+    """Run blocking work as one Prefect task run of that name, in a thread of its own."""
+
+    @task(name=name, cache_policy=NO_CACHE, persist_result=False)
+    async def run() -> T:
+        return await asyncio.to_thread(work, *arguments)
+
+    return await run()
+
+
+def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
+    """Make a section of the playbook a Prefect flow that takes an incident's name.
+
+    Whatever breaks inside goes on the record and to a person, and the run fails in Prefect as well.
+    """
+    from flows.steps import escalate
+
+    name = body.__name__
+
+    @flow(name=name, description=body.__doc__, flow_run_name=_run_name, persist_result=False)
+    async def run(incident: str) -> Any:
+        case = Case(incident, actor=f"flow:{name}")
+        found = case.incident
+        if found.closed_at is not None:
+            return ended(Outcome(incident=case.name, status=found.status, why="it was closed before"))
+        case.record(e.Started(flow=name, run=str(flow_run.id or "")))
+        try:
+            return ended(await body(case))
+        except Exception as error:
+            case.record(e.Failed(step=name, error=f"{type(error).__name__}: {error}"[:2000]))
+            await escalate(case, f"the flow broke: {type(error).__name__}")
+            raise
+
+    return run
+
+
+def ended(outcome: Outcome) -> Any:
+    """The Prefect state that shows in the UI how it ended, and not just that it did."""
+    name = outcome.status.replace("_", " ").capitalize()
+    return Completed(name=name, message=f"{outcome.incident}: {outcome.why}", data=outcome)
+
+
+def _run_name() -> str:
+    """``INC-7 dataset:transactions``, also when a person starts the flow from the Prefect UI."""
+    name = str(flow_run.parameters.get("incident", "no incident"))
+    try:
+        return f"{name} {incidents.find(ledger(), name).asset or 'no asset'}"
+    except NoSuchIncident:
+        return name

@@ -1,0 +1,46 @@
+"""The playbook's section on data."""
+
+from __future__ import annotations
+
+from flows.case import Case, Outcome, section
+from flows.checks import DatasetCheck, ModelCheck
+from flows.steps import confirm, escalate, not_confirmed, remediate, resolve, trace
+from incidents.models import Health
+from remediations import RevertModel, RollbackDataset
+
+
+@section
+async def data(case: Case) -> Outcome:
+    """Bad, late or shifted data.
+
+    1. Confirm with the dataset's suite that its current version is bad.
+    2. Find the models in production that learned from that version.
+    3. Bring the dataset back to the newest version verified good, and see it pass its suite.
+    4. Bring each of those models back to the newest version verified good that learned from nothing bad,
+       see its service answer with it, and see its metric recover.
+    5. Otherwise hand over to the data engineer, with all that was seen.
+    """
+    dataset = case.asset("dataset")
+    if dataset is None:
+        return await escalate(case, "the alert names no dataset that the playbook declares")
+
+    seen = await confirm(case, DatasetCheck(dataset=dataset))
+    if seen.health is Health.healthy:
+        return await not_confirmed(case, seen.why)
+    if seen.health is Health.inconclusive:
+        return await escalate(case, f"whether {dataset} is bad could not be told: {seen.why}")
+
+    tainted = await trace(case, dataset, str(seen.evidence["version"]))
+
+    fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
+    if not fix.done:
+        return await escalate(case, fix.why)
+    done = [fix.why]
+
+    for model in tainted:
+        fix = await remediate(case, RevertModel(model=model, because=case.name), ModelCheck(model=model))
+        if not fix.done:
+            return await escalate(case, fix.why)
+        done.append(fix.why)
+
+    return await resolve(case, ". ".join(done))

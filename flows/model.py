@@ -1,0 +1,34 @@
+"""The playbook's section on models."""
+
+from __future__ import annotations
+
+from flows.case import Case, Outcome, section
+from flows.checks import ModelCheck
+from flows.steps import confirm, escalate, not_confirmed, remediate, resolve
+from incidents.models import Health
+from remediations import RevertModel
+
+
+@section
+async def model(case: Case) -> Outcome:
+    """Concept drift, a bad release, degraded accuracy.
+
+    1. Confirm on rows whose truth is known that the live service answers badly.
+    2. Bring back the newest version verified good, unless it learned from bad data.
+    3. See the service answer with it, and the metric recover.
+    4. Otherwise hand over to the ML engineer, with all that was seen.
+    """
+    name = case.asset("model")
+    if name is None:
+        return await escalate(case, "the alert names no model that the playbook declares")
+
+    seen = await confirm(case, ModelCheck(model=name))
+    if seen.health is Health.healthy:
+        return await not_confirmed(case, seen.why)
+    if seen.health is Health.inconclusive:
+        return await escalate(case, f"whether {name} is bad could not be told: {seen.why}")
+
+    fix = await remediate(case, RevertModel(model=name, because=case.name), ModelCheck(model=name))
+    if not fix.done:
+        return await escalate(case, fix.why)
+    return await resolve(case, fix.why)

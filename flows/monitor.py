@@ -1,0 +1,40 @@
+"""Look at every declared asset and put its health on the record: what is known good is known from here."""
+
+from __future__ import annotations
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import acreate_table_artifact
+
+from flows.case import step
+from flows.checks import Check, DatasetCheck, Look, ModelCheck
+from incidents.events import Judged
+from incidents.ledger import ledger
+from incidents.playbook import playbook
+
+
+@flow(persist_result=False)
+async def monitor() -> list[Look]:
+    """Which versions are good today?
+
+    1. Run every declared dataset's suite over its current version.
+    2. Measure every declared model on rows whose truth is known, over its live service.
+    3. Put each verdict on the record; a rollback goes only to what was found healthy here or in an incident.
+    """
+    looks = [await step(f"look at {check.subject}", check.look) for check in checks()]
+    for look in looks:
+        get_run_logger().info("%s is %s: %s", look.subject, look.verdict.health, look.verdict.why)
+        if look.version:
+            judged = Judged(version=look.version, verdict=look.verdict)
+            ledger().append(judged, actor="flow:monitor", subject=look.subject)
+    rows = [{"asset": look.subject, "health": look.verdict.health, "why": look.verdict.why} for look in looks]
+    await acreate_table_artifact(key="health", table=rows, description="What was good when it was last looked at")
+    return looks
+
+
+def checks() -> list[Check]:
+    """A check for every declared asset that has a suite or a health."""
+    declared = playbook()
+    return [
+        *(DatasetCheck(dataset=name) for name, dataset in declared.datasets.items() if dataset.suite),
+        *(ModelCheck(model=name) for name, model in declared.models.items() if model.health),
+    ]

@@ -1,0 +1,70 @@
+"""Rehearse the playbook: plan every action on every declared asset against today's state, and change nothing."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+
+from flows.case import step
+from incidents.decide import Request, decide
+from incidents.models import Frozen, Plan, Severity
+from incidents.playbook import playbook
+from remediations import Remediation, RevertModel, RollbackDataset
+
+
+class Readiness(Frozen):
+    """Whether one action would work on one asset right now."""
+
+    asset: str
+    action: str
+    ready: bool
+    #: The plan in one line, or what is missing.
+    says: str
+    #: Severity -> what the gates say, for instance ``1 run, 2 run, 3 ask, 4 ask``.
+    gates: str = ""
+
+
+@flow(persist_result=False)
+async def rehearse() -> list[Readiness]:
+    """Would the playbook work right now, and if not, what is missing?
+
+    1. For every declared asset take the action that its section would run, as if its current version were bad.
+    2. Plan it against today's state; planning never writes.
+    3. Ask the gates at every severity.
+    4. Leave the readiness of all as a table.
+    """
+    found = [await step(f"plan {action.name()} {action.subject()}", _rehearsed, action) for action in actions()]
+    await acreate_table_artifact(
+        key="readiness",
+        table=[line.model_dump() for line in found],
+        description=f"{sum(line.ready for line in found)} of {len(found)} would work right now",
+    )
+    return found
+
+
+def actions() -> list[Remediation]:
+    """The actions that the sections would run, one for each declared asset, leaving even a good current version."""
+    declared = playbook()
+    return [
+        *(RollbackDataset(dataset=name, even_if_good=True) for name, it in declared.datasets.items() if it.suite),
+        *(RevertModel(model=name, even_if_good=True) for name in declared.models),
+    ]
+
+
+def _rehearsed(action: Remediation) -> Readiness:
+    asset, name = action.subject(), action.name()
+    try:
+        plan = action.plan()
+    except Exception as error:  # whatever stands in the way is what a rehearsal is to find
+        return Readiness(asset=asset, action=name, ready=False, says=f"{type(error).__name__}: {error}")
+    return Readiness(asset=asset, action=name, ready=True, says=plan.summary, gates=_gates(action, plan))
+
+
+def _gates(action: Remediation, plan: Plan) -> str:
+    asset = playbook().asset(action.subject())
+    return ", ".join(f"{int(severity)} {_mode(action, plan, severity, asset)}" for severity in Severity)
+
+
+def _mode(action: Remediation, plan: Plan, severity: Severity, asset: str | None) -> str:
+    request = Request(plan=plan, severity=severity, risk=action.risk, reversible=action.reversible, asset=asset)
+    return decide(request, playbook()).mode.value

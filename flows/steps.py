@@ -1,0 +1,220 @@
+"""The verbs the flows are written in: confirm, trace, remediate, escalate, resolve.
+
+Every verb puts what it did on the ledger, and reads the ledger first: a step that is on the record is not done a
+second time. So a flow can be entered again after a crash, and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from prefect import get_run_logger
+from prefect.artifacts import acreate_markdown_artifact
+
+from flows.case import Case, Outcome, step
+from flows.checks import Check, Look
+from incidents import events as e
+from incidents import postmortem
+from incidents.channels import announce
+from incidents.decide import Request, decide
+from incidents.leases import Held, Lost, check_lease, lease
+from incidents.models import Frozen, Health, Mode, Plan, Status, Verdict
+from incidents.playbook import Watch
+from incidents.settings import settings
+from remediations.base import CannotPlan, Conflict, Remediation
+from remediations.lineage import serving, trained_on
+
+#: How long an action waits for somebody else's lease on its target, in seconds.
+PATIENCE = 30
+
+
+class Fix(Frozen):
+    """How an attempt to fix something ended: done, or why not."""
+
+    done: bool
+    why: str
+
+
+async def confirm(case: Case, check: Check) -> Verdict:
+    """Look whether what the alert claims is so. Where it was looked before, what was seen then."""
+    for event in case.incident.events:
+        if isinstance(event.body, e.Checked) and (event.body.phase, event.subject) == ("confirm", check.subject):
+            return event.body.verdict
+    look = await step(f"confirm {check.subject}", check.look)
+    _record(case, look, "confirm")
+    return look.verdict
+
+
+async def trace(case: Case, dataset: str, version: str) -> list[str]:
+    """Follow a bad dataset version to what learned from it; returns the declared models that are in production."""
+    models = await step(f"trace {dataset} {version}", trained_on, dataset, version)
+    case.record(e.Traced(dataset=dataset, version=version, models=models), subject=f"dataset:{dataset}")
+    declared = {name: case.playbook.models[name].alias for name in models if name in case.playbook.models}
+    current = {name: await step(f"look at {name}", serving, name, alias) for name, alias in declared.items()}
+    return [name for name, version in current.items() if str(version) in models[name]]
+
+
+async def remediate(case: Case, action: Remediation, symptom: Check | None) -> Fix:
+    """Plan, ask the gates, put the intent on the record, apply, see whether it helped, undo if it did not.
+
+    This is the one place that does it. Entered again after a crash it goes on from the record: what was applied is
+    not planned anew, and what was seen is not looked for again.
+    """
+    attempt = case.incident.latest(action.name(), action.model_dump(mode="json"))
+    if attempt is None or not attempt.applying:
+        plan = await _plan(case, action)
+        if plan is None or plan.nothing_to_do or not _may_run(case, action, plan):
+            return await _not_run(case, plan, symptom)
+        attempt = case.incident.attempt(plan.hash)
+    plan, verdict = attempt.plan, attempt.verdict
+    try:
+        if not attempt.applied:
+            await step(f"apply {plan.action}", _apply, case, action, plan)
+        if verdict is None:
+            verdict = await _verify(case, action, plan, symptom)
+        if verdict.health is Health.unhealthy and not attempt.undone:
+            await step(f"undo {plan.action}", undo, case, action, plan, verdict.why)
+    except (Conflict, Held, Lost) as refused:
+        case.record(e.Conflicted(plan=plan.hash, why=str(refused)), subject=plan.target)
+        return Fix(done=False, why=str(refused))
+    if verdict.health is Health.healthy:
+        return Fix(done=True, why=f"{plan.summary}; {verdict.why}")
+    left = "undone" if verdict.health is Health.unhealthy else "left as it is"
+    return Fix(done=False, why=f"{plan.summary} was not seen to help, and was {left}: {verdict.why}")
+
+
+async def escalate(case: Case, why: str) -> Outcome:
+    """Hand over to the person who owns the category, with all that was seen."""
+    to = case.playbook.owners[case.incident.category]
+    return await _end(case, e.Escalated(to=to, why=why), Status.escalated, f"needs the {to}")
+
+
+async def resolve(case: Case, why: str) -> Outcome:
+    """Close the incident: the symptom is gone, and that was seen."""
+    return await _end(case, e.Resolved(why=why), Status.resolved, "resolved")
+
+
+async def not_confirmed(case: Case, why: str) -> Outcome:
+    """Close the incident: what the alert claims was looked for and not found."""
+    return await _end(case, e.NotConfirmed(why=why), Status.not_confirmed, "not confirmed")
+
+
+def undo(case: Case, action: Remediation, plan: Plan, why: str) -> None:
+    """Bring back what was there before the plan: intent, then effect."""
+    with lease(case.ledger, plan.target, case.name, wait_seconds=PATIENCE) as held:
+        case.record(e.Undoing(plan=plan.hash, why=why, token=held.token), subject=plan.target)
+        check_lease(case.ledger, held)
+        action.undo(plan)
+        case.record(e.Undone(plan=plan.hash), subject=plan.target)
+
+
+async def _plan(case: Case, action: Remediation) -> Plan | None:
+    """The action's plan, on the record; None where there is no safe one, and then that is on the record."""
+
+    def work() -> Plan | None:
+        try:
+            plan = action.plan()
+        except CannotPlan as error:
+            missing = e.NotPlanned(action=action.name(), target=action.subject(), why=str(error))
+            case.record(missing, subject=action.subject())
+            return None
+        case.record(e.Planned(plan=plan), subject=plan.target)
+        return plan
+
+    return await step(f"plan {action.name()}", work)
+
+
+def _may_run(case: Case, action: Remediation, plan: Plan) -> bool:
+    """Ask every gate, put every answer on the record."""
+    incident = case.incident
+    request = Request(
+        plan=plan,
+        severity=incident.severity,
+        risk=action.risk,
+        reversible=action.reversible,
+        asset=incident.asset,
+        person=case.person,
+    )
+    gated = decide(request, case.playbook)
+    case.record(gated, subject=plan.target)
+    get_run_logger().info("%s: gates say %s", plan.summary, gated.mode)
+    return gated.mode is Mode.run
+
+
+async def _not_run(case: Case, plan: Plan | None, symptom: Check | None) -> Fix:
+    """What there is to say where nothing was changed."""
+    if plan is None:
+        last = case.incident.last(e.NotPlanned)
+        return Fix(done=False, why=last.body.why if last and isinstance(last.body, e.NotPlanned) else "no safe plan")
+    if not plan.nothing_to_do:
+        return Fix(done=False, why=f"proposed, and it may not run by itself: {plan.summary}")
+    verdict = (await watch(case, symptom)) if symptom else Verdict(health=Health.healthy, why="nothing was to be done")
+    return Fix(done=verdict.health is Health.healthy, why=f"{plan.summary}; {verdict.why}")
+
+
+def _apply(case: Case, action: Remediation, plan: Plan) -> None:
+    with lease(case.ledger, plan.target, case.name, wait_seconds=PATIENCE) as held:
+        case.record(e.Applying(plan=plan.hash, token=held.token), subject=plan.target)
+        check_lease(case.ledger, held)
+        action.apply(plan)
+        case.record(e.Applied(plan=plan.hash), subject=plan.target)
+
+
+async def _verify(case: Case, action: Remediation, plan: Plan, symptom: Check | None) -> Verdict:
+    """Has the target moved, and is the symptom gone?"""
+    verdict = await step(f"verify {plan.action}", action.verify, plan)
+    if verdict.health is Health.healthy and symptom is not None:
+        verdict = await watch(case, symptom)
+    case.record(e.Verified(plan=plan.hash, verdict=verdict), subject=plan.target)
+    return verdict
+
+
+async def watch(case: Case, check: Check) -> Verdict:
+    """Look until it is healthy, or until the playbook's time for this severity is up; returns what was seen last."""
+    window = case.playbook.watch[case.incident.severity]
+    look = await step(f"watch {check.subject}", _look_until_healthy, check, window)
+    _record(case, look, "watch")
+    return look.verdict
+
+
+def _look_until_healthy(check: Check, window: Watch) -> Look:
+    end = time.monotonic() + window.within_seconds
+    while True:
+        look = check.look()
+        if look.verdict.health is Health.healthy or not check.patient or time.monotonic() > end:
+            return look
+        time.sleep(window.every_seconds)
+
+
+def _record(case: Case, look: Look, phase: Literal["confirm", "watch"]) -> None:
+    """Put on the record what a check saw, and with it the health of the version that it saw."""
+    get_run_logger().info("%s is %s: %s", look.subject, look.verdict.health, look.verdict.why)
+    checked = e.Checked(phase=phase, verdict=look.verdict)
+    judged = [e.Judged(version=look.version, verdict=look.verdict)] if look.version else []
+    case.record(checked, *judged, subject=look.subject)
+
+
+async def _end(case: Case, body: e.Escalated | e.Resolved | e.NotConfirmed, status: Status, word: str) -> Outcome:
+    """Record how it ended, tell the people in the same transaction, and leave the post-mortem."""
+
+    def work() -> None:
+        incident = case.incident
+        with case.ledger.write() as writer:
+            writer.append(body, actor=case.actor, incident=case.name, subject=incident.asset)
+            title = f"{case.name} {word}: {incident.title}"
+            announce(writer, case.playbook, case.name, incident.severity, title, body.why)
+
+    await step(word, work)
+    try:
+        page = await step("write the post-mortem", _post_mortem, case)
+        await acreate_markdown_artifact(key=case.name.lower(), markdown=page, description=f"{case.name} {word}")
+    except Exception as error:  # the incident has ended, whether or not its paper can be written
+        case.record(e.Failed(step="post-mortem", error=f"{type(error).__name__}: {error}"[:2000]))
+    return Outcome(incident=case.name, status=status, why=body.why)
+
+
+def _post_mortem(case: Case) -> str:
+    incident = case.incident
+    postmortem.write(incident, settings().home / "postmortems")
+    return postmortem.render(incident)

@@ -1,0 +1,113 @@
+"""From the bytes of an alert to the versions brought back, through the real intake, outbox, server and worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from demo import servers
+from demo.alert import alertmanager_bytes
+from demo.process import executable
+from demo.servers import Server, free_port
+from incidents import launch
+from incidents.incident import Incident, find
+from incidents.ledger import Ledger
+from incidents.models import Status
+from tests.flows.kit import ROOT, System
+
+TOKEN = "a token of this test alone"
+DEPLOYED = ["data/data", "model/model", "by_hand/revert_model", "rehearse/rehearse"]
+
+
+@dataclass(frozen=True)
+class Running:
+    """The intake and the worker, over the ledger of one test."""
+
+    intake: str
+    ledger: Ledger
+
+    def post(self, body: bytes) -> httpx.Response:
+        """Post an alert as Alertmanager does."""
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+        return httpx.post(f"{self.intake}/alerts/alertmanager", content=body, headers=headers, timeout=30)
+
+    def ended(self, incident: str) -> Incident:
+        """Wait until an incident is closed or with a person."""
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            found = find(self.ledger, incident)
+            if found.status is not Status.open:
+                return found
+            time.sleep(0.2)
+        raise AssertionError(f"{incident} is still open: {[event.body.kind for event in found.events]}")
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server: Server) -> None:
+    """Deploy everything in prefect.yaml, as the README says, without a prompt."""
+    for arguments in (["work-pool", "create", "lastgood", "--type", "process", "--overwrite"], ["deploy", "--all"]):
+        command = [executable("prefect"), "--no-prompt", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def running(deployed: None, broken_system: System, ledger: Ledger, tmp_path: Path) -> Iterator[Running]:
+    """Start the intake, with no credentials of production, and a process worker that has them."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    hidden = {name: "" for name in os.environ if name.startswith(("AWS_", "MLFLOW_TRACKING"))}
+    intake = Server(
+        name="intake",
+        argv=[executable("lastgood"), "serve", "--port", str(port)],
+        log=tmp_path / "intake.log",
+        ready=lambda: httpx.get(f"{url}/health").is_success,
+        url=url,
+        settings={**hidden, "LASTGOOD_TOKEN_ALERTMANAGER": TOKEN},
+    )
+    with intake, servers.worker(tmp_path):
+        yield Running(url, ledger)
+
+
+def test_a_thousand_posts_of_one_alert_are_one_incident_one_run_and_one_fix(
+    running: Running, broken_system: System
+) -> None:
+    """The same alert a thousand times is one incident and one run, and the system is really brought back."""
+    body = alertmanager_bytes("transactions", datetime.now(UTC))
+    with ThreadPoolExecutor(8) as pool:
+        answers = [answer.status_code for answer in pool.map(running.post, [body] * 1000)]
+    assert sorted(set(answers)) == [200, 202]
+    assert answers.count(202) == 1
+    incident = running.ended("INC-1")
+    assert incident.status is Status.resolved, incident.events[-1].body
+    assert (broken_system.dataset, broken_system.alias) == (broken_system.good, broken_system.model_good)
+    assert [row.number for row in running.ledger.incidents()] == [1]
+    assert [event.body.kind for event in incident.events].count("started") == 1
+    found = httpx.post(
+        f"{os.environ['PREFECT_API_URL']}/flow_runs/filter", json={"flow_runs": {"name": {"like_": "INC-1 "}}}
+    ).json()
+    mine = [run for run in found if run["parameters"] == {"incident": "INC-1"} and run["state_name"] == "Resolved"]
+    assert len(mine) == 1
+
+
+def test_an_action_started_by_name_lands_in_the_ledger_with_who_asked(running: Running, broken_system: System) -> None:
+    """As the Prefect UI and the command line do it: a deployment by name, run by the worker, on the record."""
+
+    async def ask() -> str:
+        parameters = {"action": {"model": "fraud", "because": "it answers badly"}, "do": "apply", "asked_by": "anna"}
+        run = await launch.launch("by_hand/revert_model", parameters, key=f"test {time.time()}", name="by hand")  # type: ignore[arg-type]  # it is JSON
+        return await launch.wait(run, 120)
+
+    assert asyncio.run(ask()) == "Resolved"
+    assert broken_system.alias == broken_system.model_good
+    assert {event.actor for event in running.ledger.events(incident="INC-1")} == {"person:anna"}
