@@ -81,11 +81,9 @@ def serve(
                 f"of at least {SHORTEST_TOKEN} characters",
                 WRONG_USE,
             )
-    import uvicorn
+    from incidents.intake import app
 
-    from incidents.intake.app import create_app
-
-    uvicorn.run(create_app(ledger(), book), host=host, port=port, server_header=False, workers=1)
+    app.server(app.create_app(ledger(), book), host, port).run()
 
 
 def fields(given: list[str]) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from incidents.incident import Incident, NoSuchIncident
 from incidents.inert import one_line
 from incidents.ledger import number_of
+from incidents.settings import Settings
 from incidents.timeline import clock, timeline
 from incidents.yaml_lines import Refused
 
@@ -44,6 +46,10 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except Trouble as trouble:
             stop(str(trouble), trouble.code)
+        except TyperException as error:
+            if "\n" in error.format_message():  # the help, which is no trouble
+                raise
+            stop(f"{error.format_message().rstrip('.')}. See --help.", error.exit_code)
         except (NoSuchIncident, Refused) as error:
             stop(str(error))
         except DBAPIError as error:  # the statement and its values stay out of it
@@ -53,8 +59,10 @@ class Commands(TyperGroup):
         except SQLAlchemyError as error:
             stop(f"LASTGOOD_DATABASE_URL: {error}", WRONG_USE)
         except ValidationError as error:
+            if error.title != Settings.__name__:
+                stop("the ledger holds an event that is none; `lastgood audit verify` says which")
             wrong = error.errors()[0]
-            stop(f"setting {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}", WRONG_USE)
+            stop(f"LASTGOOD_{'.'.join(map(str, wrong['loc'])).upper()}: {wrong['msg']}", WRONG_USE)
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -35,18 +35,24 @@ def chain(before: str, row: Any) -> str:
     return digest([before, row.seq, row.at, row.incident, row.subject, row.kind, row.actor, row.body])
 
 
+_LAST = select(schema.events.c.seq, schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1)
+_APPEND = insert(schema.events)
+
+
 class Writer:
     """One write transaction: what is appended in it is stored together or not at all."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        #: Number and hash of the last event, once it was looked up.
+        self._last: tuple[int, str] | None = None
 
     def append(self, body: Body, *, actor: str, incident: str | None = None, subject: str | None = None) -> Event:
         """Put one event at the end of the chain."""
-        last = self.connection.execute(
-            select(schema.events.c.seq, schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1)
-        ).first()
-        seq, before = (last.seq + 1, last.hash) if last else (1, GENESIS)
+        if self._last is None:  # this transaction is alone in writing, so one look is enough
+            last = self.connection.execute(_LAST).first()
+            self._last = (last.seq, last.hash) if last else (0, GENESIS)
+        seq, before = self._last[0] + 1, self._last[1]
         at = now()
         columns = {
             "seq": seq,
@@ -58,7 +64,8 @@ class Writer:
             "body": canonical(body_json(body)),
         }
         columns["hash"] = digest([before, *columns.values()])
-        self.connection.execute(insert(schema.events).values(columns))
+        self.connection.execute(_APPEND, columns)
+        self._last = (seq, str(columns["hash"]))
         if incident is not None:
             self._keep_found(incident, body, at)
         return Event(

@@ -77,8 +77,12 @@ def mlflow_server(servers_folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def prefect_server(servers_folder: Path) -> Iterator[Server]:
-    """Prefect's server; the environment points at it."""
-    yield from running(servers.prefect(servers_folder))
+    """Prefect's server; the environment points at it, and so does a Prefect that was imported before."""
+    from prefect.context import refresh_global_settings_context
+
+    for server in running(servers.prefect(servers_folder)):
+        refresh_global_settings_context()
+        yield server
 
 
 @pytest.fixture(scope="session")

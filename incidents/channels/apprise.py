@@ -8,7 +8,7 @@ from incidents.models import Severity
 
 #: At more detail than this Apprise and urllib3 log the address that they post to, path and all, and the path of a
 #: Slack or Teams address is its secret.
-_QUIETEST = {"apprise": logging.CRITICAL + 1, "urllib3": logging.WARNING}
+_QUIETEST = {"apprise": logging.CRITICAL + 1, "urllib3.connectionpool": logging.WARNING}
 
 
 class NotAnAddress(Exception):

@@ -18,10 +18,12 @@ from great_expectations.core import ExpectationValidationResult
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import DBAPIError
 
 import expectations
 from expectations.answers import Failure, as_json
 from expectations.engine import CannotValidate, Validation, validate
+from expectations.parquet import opened
 from incidents.models import Health, canonical
 
 Suites = Callable[..., str]
@@ -285,6 +287,17 @@ def test_an_error_in_one_column_hides_no_other(suites: Suites, files: Files) -> 
     assert {one.column for one in found.failures if not one.error} == {"kind", "id", "size"}
     assert [one.column for one in found.failures if one.error].count("amount") == 2
     assert found.evaluated == 3
+
+
+def test_two_connections_have_two_transactions(files: Files) -> None:
+    """Great Expectations looks at columns over a connection of its own; an error on ours must not meet that one."""
+    with opened(files(GOOD)) as (execution, rows, columns), execution.engine.connect() as other:
+        other.exec_driver_sql("SELECT 1")  # leaves its transaction open
+        with pytest.raises(DBAPIError, match="Could not convert"), execution.get_connection() as ours:
+            ours.exec_driver_sql("SELECT kind::INT FROM data").fetchall()
+        with execution.get_connection() as ours:
+            assert ours.exec_driver_sql("SELECT count(*) FROM data").scalar_one() == rows == 3
+        assert columns == list(GOOD)
 
 
 def test_without_its_key_the_data_is_still_judged(suites: Suites, files: Files) -> None:
