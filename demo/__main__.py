@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -27,15 +29,23 @@ PLACES, PID = HOME / "up" / "places.json", HOME / "up" / "pid"
 Rows = Annotated[int, typer.Option(help="rows of each dataset version")]
 KillService = Annotated[bool, typer.Option("--kill-service", help="kill the model service before the verification")]
 
+Svg = Annotated[Path | None, typer.Option(help="write what was printed as a picture")]
+
 
 @app.command()
-def run(rows: Rows = 200_000, kill_service: KillService = False) -> None:
+def run(rows: Rows = 200_000, kill_service: KillService = False, svg: Svg = None) -> None:
     """Start everything, break it, let it heal, stop everything; exits 0 only where the end state was verified."""
+    if svg:
+        console.record, console.width = True, 110
     began = time.monotonic()
     stage = prepare(_emptied(HOME / "demo"))
-    with running(stage, said):
+    with running(stage, said, partial(_publish, rows)):
         healed = _play(stage, rows, kill_service)
     console.print(f"[dim]It took {time.monotonic() - began:.0f} s, and everything that it started is stopped.[/dim]")
+    if svg:
+        # Rich's picture asks a font server for its font; what the reader has will do.
+        picture = console.export_svg(title="make demo")
+        svg.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL).replace(str(ROOT), "."))
     raise typer.Exit(0 if healed else 1)
 
 
@@ -78,8 +88,8 @@ def keep(rows: Rows = 200_000) -> None:
     """Hold the system until told to end; ``up`` starts this in the background."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     stage = prepare(HOME / "up")
-    with running(stage, said):
-        _make_good(stage, rows)
+    with running(stage, said, partial(_publish, rows)):
+        _look(stage)
         stage.places.save(PLACES.with_suffix(".part"))
         PLACES.with_suffix(".part").rename(PLACES)
         signal.pause()
@@ -126,12 +136,17 @@ def said(text: str, work: Callable[..., T], *arguments: object) -> T:
     return result
 
 
-def _make_good(stage: Stage, rows: int) -> None:
+def _publish(rows: int) -> None:
     from demo import story
 
     said(f"publish {rows:,} good transactions, train fraud version 1 on them", story.publish_good, rows)
-    said("start the model service, which follows fraud@champion", lambda: stage.service.start().wait_ready())
+
+
+def _look(stage: Stage) -> None:
+    from demo import story
+
     said("look at everything once, so that good is known to be good (flow: monitor)", story.monitor)
+    story.wait_served(stage.places, 1)
 
 
 def _play(stage: Stage, rows: int, kill_service: bool) -> bool:
@@ -141,7 +156,7 @@ def _play(stage: Stage, rows: int, kill_service: bool) -> bool:
     from incidents.ledger import ledger
 
     places = stage.places
-    _make_good(stage, rows)
+    _look(stage)
     good = story.look(places)
     said(
         "break it: a feed in cents, with nulls and a new category, and version 2 learns from it",

@@ -35,7 +35,7 @@ def worlds(*columns: tuple[str, World]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("")
     for title, _ in columns:
-        table.add_column(title)
+        table.add_column(title, overflow="fold")
     found = [world for _, world in columns]
     table.add_row("the dataset's pointer in S3", *(world.dataset for world in found))
     table.add_row("fraud@champion in MLflow", *(f"version {world.alias}" for world in found))

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,36 +88,39 @@ def prepare(folder: Path) -> Stage:
 
 
 @contextlib.contextmanager
-def running(stage: Stage, said: Callable[..., object]) -> Iterator[Stage]:
-    """Start everything but the model service, which needs a model first; stop everything at the end.
+def running(stage: Stage, said: Callable[..., object], publish: Callable[[], object]) -> Iterator[Stage]:
+    """Start everything, with a first version published in between; stop everything at the end.
 
+    ``publish`` is called when S3 and MLflow work, while Prefect's server still starts: the model service needs a model.
     ``said(text, work)`` does a piece of work and shows that it is under way.
     """
     try:
-        said("start an S3 server, a Prefect server and an MLflow server", _start_servers, stage)
-        said("deploy the flows of prefect.yaml, start the worker and the intake", _start_lastgood, stage)
-        os.environ.update(stage.places.env)
+        said("start an S3 server, an MLflow server and a Prefect server", _start_servers, stage)
+        publish()
+        said("deploy the flows, start the worker and the model service, which follows its alias", _start_rest, stage)
         yield stage
     finally:
-        for part in reversed(stage.parts):
-            part.stop()
+        with ThreadPoolExecutor(len(stage.parts)) as side_by_side:
+            list(side_by_side.map(Server.stop, stage.parts))
 
 
 def _start_servers(stage: Stage) -> None:
     stage.s3.start()
     stage.prefect.start()
+    stage.intake.start()  # before this process has credentials that it would inherit
     stage.s3.wait_ready()
     stage.mlflow.start().wait_ready()
+    os.environ.update(stage.places.env)
+
+
+def _start_rest(stage: Stage) -> None:
+    stage.service.start()
     stage.prefect.wait_ready()
-
-
-def _start_lastgood(stage: Stage) -> None:
     _prefect("work-pool", "create", "lastgood", "--type", "process", "--overwrite")
-    stage.intake.start()
     stage.worker.start()
     _prefect("--no-prompt", "deploy", "--all")
-    stage.intake.wait_ready()
-    stage.worker.wait_ready()
+    for part in (stage.intake, stage.worker, stage.service):
+        part.wait_ready()
 
 
 def _prefect(*arguments: str) -> None:

@@ -53,11 +53,11 @@ class Commands(TyperGroup):
         except (NoSuchIncident, Refused) as error:
             stop(str(error))
         except DBAPIError as error:  # the statement and its values stay out of it
-            stop(f"the ledger cannot be reached or read: {error.orig}")
+            stop(one_line(f"the ledger cannot be reached or read: {error.orig}"))
         except (sqlite3.Error, UnicodeError) as error:
-            stop(f"the ledger cannot be reached or read: {error}")
+            stop(one_line(f"the ledger cannot be reached or read: {error}"))
         except SQLAlchemyError as error:
-            stop(f"LASTGOOD_DATABASE_URL: {error}", WRONG_USE)
+            stop(one_line(f"LASTGOOD_DATABASE_URL: {error}"), WRONG_USE)
         except ValidationError as error:
             if error.title != Settings.__name__:
                 stop("the ledger holds an event that is none; `lastgood audit verify` says which")

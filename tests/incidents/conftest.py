@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from typer.testing import CliRunner, Result
 
 from incidents import events as e
+from incidents import ledger as ledgers
+from incidents import playbook as playbooks
+from incidents import settings as all_settings
 from incidents.decide import Request, decide
 from incidents.events import Body, Event
 from incidents.incident import Incident, fold
@@ -153,3 +157,26 @@ def healed(book: Playbook) -> list[tuple[float, Body]]:
 def _told(*, delivered: bool) -> Body:
     why = "" if delivered else "LASTGOOD_CHANNEL_PAGER is not set"
     return e.Told(channel="chat" if delivered else "pager", title="INC-7 resolved", delivered=delivered, why=why)
+
+
+@pytest.fixture(scope="session")
+def forget() -> Callable[[], None]:
+    """A way to let settings, ledger and playbook be read again."""
+
+    def read_again() -> None:
+        for read_once in (all_settings.settings, ledgers.ledger, playbooks.playbook):
+            read_once.cache_clear()
+
+    return read_again
+
+
+@pytest.fixture
+def run(ledger: Ledger, forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """The command line, on a ledger of this test alone and the shipped playbook."""
+    from incidents.cli import app
+
+    monkeypatch.setenv("LASTGOOD_DATABASE_URL", str(ledger.engine.url))
+    monkeypatch.setenv("LASTGOOD_PLAYBOOK", str(PLAYBOOK))
+    forget()
+    yield lambda *arguments: CliRunner().invoke(app, list(arguments))
+    forget()
