@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from incidents.cli_terminal import Commands, Trouble, incident_name, say, say_ti
 from incidents.events import Event
 from incidents.incident import Attempt, Incident, find
 from incidents.ledger import ledger, number_of
-from incidents.models import Mode, Severity, Status, canonical
+from incidents.models import Mode, Severity, Status, canonical, now
 from incidents.schema import incidents as found_by
 from incidents.sentences import plans, sentence
 from incidents.timeline import clock, phases, time_to_mitigate
@@ -36,6 +37,9 @@ app.command()(cli_run.run)
 app.command()(cli_run.serve)
 
 Name = Annotated[str, typer.Argument(metavar="INCIDENT", help="For instance INC-7.")]
+
+#: How far back ``incidents`` looks for alerts that were set aside.
+ASIDE = timedelta(days=7)
 
 #: What a decision is made of, for ``why``.
 _DECISIVE = (
@@ -70,8 +74,13 @@ def incidents(limit: Annotated[int, typer.Option(min=1, max=10_000, help="The ne
     ]
     if not rows:
         say("no incident is on the record")
-        return
-    table(("Incident", "Opened (UTC)", "Severity", "Status", "Category", "Asset", "Title"), rows)
+    else:
+        table(("Incident", "Opened (UTC)", "Severity", "Status", "Category", "Asset", "Title"), rows)
+    aside = ledger().events(kinds=["set_aside"], since=now() - ASIDE)
+    if aside:
+        say(f"{len(aside)} alerts of the last {ASIDE.days} days opened none and wait for a person; the newest:")
+    for event in aside[-3:]:
+        say(f"{_at(event)} {sentence(event.body, {})}", indent=2)
 
 
 @app.command()

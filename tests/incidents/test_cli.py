@@ -92,6 +92,17 @@ def test_incidents(run: Run, ledger: Ledger) -> None:
     assert "3 medium" in lines[1]
 
 
+def test_alerts_that_were_set_aside_are_shown(run: Run, ledger: Ledger) -> None:
+    """What opened no incident waits for a person, who must see it somewhere."""
+    for index in range(5):
+        body = e.SetAside(sender="generic", delivery="0" * 64, index=index, why="no route matches")
+        ledger.append(body, actor="intake:generic")
+    lines = run("incidents").stdout.splitlines()
+    assert lines[1] == "5 alerts of the last 7 days opened none and wait for a person; the newest:"
+    assert lines[-1].endswith("alert 4 of a delivery from generic was set aside: no route matches")
+    assert len(lines) == 5
+
+
 def test_show(run: Run, healed_ledger: Ledger) -> None:
     """Every phase with its duration, and every event as a line."""
     result = run("show", "inc-1")
