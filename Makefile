@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help demo up break down test lint docs lock
+.PHONY: help demo up break down test lint docs bench lock
 help:  ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -29,6 +29,9 @@ lint: .venv/ready  ## ruff, mypy --strict, import-linter
 
 docs: .venv/ready  ## write the tables of the README from the code
 	$(RUN) -m docs.generate
+
+bench: .venv/ready  ## measure what docs/benchmarks.md claims, both sides in one go
+	$(RUN) -m benchmarks
 
 lock: .venv/ready  ## resolve pyproject.toml anew into requirements.lock
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
