@@ -19,6 +19,7 @@ from incidents.incident import Attempt, find
 from incidents.ledger import ledger
 from incidents.models import Plan, Severity
 from incidents.playbook import playbook
+from incidents.redaction import redact
 from remediations import ALL, Remediation, RevertModel, RollbackDataset
 
 Do = Literal["plan", "apply", "undo"]
@@ -100,7 +101,7 @@ async def _undo(case: Case, action: Remediation) -> Outcome:
 def _reason(action: Remediation, asked_by: str) -> str:
     if len(action.because.strip()) < 3:
         raise ValueError("fill in `because`: why you do this goes on the record, and beside the change")
-    return f"{asked_by}: {action.because.strip()}"
+    return redact(f"{asked_by}: {action.because.strip()}")
 
 
 def _open(action: Remediation, asked_by: str, because: str) -> str:

@@ -20,6 +20,7 @@ from incidents.inert import one_line
 from incidents.ledger import ledger
 from incidents.models import now
 from incidents.playbook import Playbook, playbook
+from incidents.redaction import redact, redact_tree
 
 #: The shortest token that may guard an intake which others than this machine can reach, in characters.
 SHORTEST_TOKEN = 16
@@ -54,7 +55,7 @@ def run(
     if "because" in given:
         raise Trouble("say why with --because, not with --set", WRONG_USE)
     parameters: dict[str, Any] = {
-        "action": {**given, "because": reason(because)},
+        "action": redact_tree({**given, "because": reason(because)}),
         "do": asked[0],
         "asked_by": who.removeprefix("person:"),
         "incident": find(ledger(), incident_name(incident)).name if incident else None,
@@ -105,7 +106,7 @@ def fields(given: list[str]) -> dict[str, Any]:
 
 def person(name: str) -> str:
     """Who, as an actor on the record: ``person:anna``."""
-    line = one_line(name)
+    line = redact(one_line(name))
     if not 2 <= len(line) <= 60:
         raise Trouble("--by must be a name of 2 to 60 characters", WRONG_USE)
     return f"person:{line}"
@@ -113,7 +114,7 @@ def person(name: str) -> str:
 
 def reason(text: str) -> str:
     """Why, as it is put on the record."""
-    line = one_line(text)
+    line = redact(one_line(text))
     if len(line) < 3:
         raise Trouble("--because must say why", WRONG_USE)
     return line

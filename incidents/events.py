@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
 
 from incidents.models import Alert, Category, Frozen, Mode, Plan, Severity, Verdict
+from incidents.redaction import Redaction, possible
 
 
 class Opened(Frozen):
@@ -259,3 +260,13 @@ def parse_body(text: str) -> Body:
 def body_json(body: Body) -> dict[str, JsonValue]:
     """An event's body as plain JSON values."""
     return body.model_dump(mode="json")
+
+
+def without_secrets(body: Body) -> Body:
+    """The body as it may be stored. A plan stays as it is: its hash is of every letter, and an action takes none in."""
+    rules = () if isinstance(body, Planned) else possible(body.model_dump_json())
+    if not rules:
+        return body
+    redaction = Redaction(rules)
+    clean = redaction.tree(body_json(body))
+    return _body.validate_python(clean) if redaction.count else body

@@ -17,8 +17,20 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, insert, i
 from sqlalchemy.engine import make_url
 
 from incidents import schema
-from incidents.events import Alerted, Body, Escalated, Event, NotConfirmed, Opened, Resolved, body_json, parse_body
+from incidents.events import (
+    Alerted,
+    Body,
+    Escalated,
+    Event,
+    NotConfirmed,
+    Opened,
+    Resolved,
+    body_json,
+    parse_body,
+    without_secrets,
+)
 from incidents.models import Status, canonical, digest, now
+from incidents.redaction import redact, redact_tree
 from incidents.settings import settings
 
 #: The hash before the first event.
@@ -53,14 +65,14 @@ class Writer:
             last = self.connection.execute(_LAST).first()
             self._last = (last.seq, last.hash) if last else (0, GENESIS)
         seq, before = self._last[0] + 1, self._last[1]
-        at = now()
+        at, body = now(), without_secrets(body)
         columns = {
             "seq": seq,
             "at": at.isoformat(timespec="microseconds"),
             "incident": incident or "",
             "subject": subject or "",
             "kind": body.kind,
-            "actor": actor,
+            "actor": redact(actor),
             "body": canonical(body_json(body)),
         }
         columns["hash"] = digest([before, *columns.values()])
@@ -100,7 +112,7 @@ class Writer:
                     key=key,
                     incident=incident,
                     kind=kind,
-                    payload=canonical(payload),
+                    payload=canonical(redact_tree(payload)),
                     attempts=0,
                     next_at=now().isoformat(),
                 )

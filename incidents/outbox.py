@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from incidents.ledger import Ledger
 from incidents.models import now
+from incidents.redaction import redact
 from incidents.schema import outbox
 
 _log = logging.getLogger(__name__)
@@ -173,7 +174,7 @@ def _wait(attempts: int) -> timedelta:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:1000].replace("\0", "")
+    return redact(f"{type(error).__name__}: {error}")[:1000].replace("\0", "")
 
 
 def _text(moment: datetime) -> str:

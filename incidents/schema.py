@@ -38,7 +38,8 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
-#: The inbox: what was received, byte for byte, once for each distinct body.
+#: The inbox: what was received, once for each distinct body. ``sha256`` is of the bytes that came. ``body`` is those
+#: bytes; where they held a secret it is the document without it, and its own SHA-256 is another.
 deliveries = Table(
     "deliveries",
     metadata,

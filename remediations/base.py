@@ -6,9 +6,10 @@ import re
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from incidents.models import Category, Frozen, Plan, Risk, Verdict
+from incidents.redaction import redact_tree
 
 
 class RemediationError(Exception):
@@ -41,6 +42,12 @@ class Remediation(Frozen, ABC):
 
     #: Every action says why, so that what it leaves beside the change leads back to the record.
     because: str = Field("", max_length=300, description="Why: the incident's name, or your reason.")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _without_secrets(cls, given: object) -> object:
+        """A field is on the record for ever, beside the change, and in Prefect: a secret in it is taken out at once."""
+        return redact_tree(given)
 
     @classmethod
     def name(cls) -> str:

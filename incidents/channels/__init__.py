@@ -15,6 +15,7 @@ from incidents.inert import chat
 from incidents.ledger import Ledger, Writer
 from incidents.models import Frozen, Severity, digest
 from incidents.playbook import Playbook
+from incidents.redaction import redact
 
 #: Mail subjects and chat headers are cut here, in characters, and so is what stands below them.
 LONGEST_TITLE, LONGEST_TEXT = 150, 2000
@@ -54,8 +55,8 @@ def announce(  # noqa: PLR0917  # a sentence with six parts, always said in the 
             severity=severity,
             channel=name,
             variable=playbook.channels[name].url_env,
-            title=chat(title, LONGEST_TITLE).replace("\n", " "),
-            text=chat(text, LONGEST_TEXT),
+            title=chat(redact(title), LONGEST_TITLE).replace("\n", " "),
+            text=chat(redact(text), LONGEST_TEXT),
         )
         payload = message.model_dump(mode="json", exclude={"attempts"})
         writer.send("tell", f"tell:{incident}:{name}:{digest(payload)[:32]}", payload, incident=incident)

@@ -47,7 +47,7 @@ def _alert(raw: Any, received: datetime, group_notes: tuple[str, ...]) -> Alert:
     if not isinstance(raw, dict):
         raise Unreadable("it is not an object")
     notes: list[str] = []
-    labels = reading.label_texts(raw.get("labels"))
+    labels = reading.label_texts(raw.get("labels"), notes)
     episode, starts_at = reading.beginning(raw.get("startsAt"), received, notes)
     return Alert(
         source="alertmanager",

@@ -68,7 +68,7 @@ def _alert(raw: Any, received: datetime) -> Alert:
         problems = dict.fromkeys(_problem(item) for item in error.errors(include_input=False, include_url=False))
         raise Unreadable("; ".join(problems)) from None
     notes: list[str] = []
-    labels = reading.label_texts(given.labels)
+    labels = reading.label_texts(given.labels, notes)
     name = reading.name(given.name)
     episode, starts_at = ("", received)
     if given.starts_at:

@@ -12,6 +12,7 @@ from typing import Any
 
 from incidents.intake import Unreadable, WrongShape
 from incidents.models import digest
+from incidents.redaction import Redaction, redact
 
 #: More alerts than this in one delivery are refused; 10,000 were seen in one from a real Alertmanager.
 MOST_ALERTS = 20_000
@@ -30,20 +31,24 @@ AHEAD = timedelta(minutes=5)
 
 #: What PostgreSQL can't hold, UTF-8 can't carry or a terminal obeys. Tab and newline stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
-_SECRET = re.compile(
-    r"([?&;#][^?&;#=\s]{0,60}(?:token|key|secret|passw|pwd|auth|credential|signature|sig)[^?&;#=\s]{0,60}=)[^&#\s]*",
-    re.I,
-)
 
 
 def text(value: str) -> str:
-    """The text with control characters replaced, and without the logins and secrets of the URLs in it."""
-    if not value.isprintable():
-        value = _CONTROL.sub("\ufffd", value.replace("\r\n", "\n"))
-    if "://" in value:
-        value = _LOGIN.sub("***@", value)
-    return _SECRET.sub(r"\1***", value) if "=" in value else value
+    """The text with control characters replaced, and without secrets."""
+    return redact(_plain_text(value))
+
+
+def _plain_text(value: str) -> str:
+    return value if value.isprintable() else _CONTROL.sub("\ufffd", value.replace("\r\n", "\n"))
+
+
+def _noted(value: str, kind: str, name: str, notes: list[str]) -> str:
+    """As ``text``, with a note where a secret was taken out; a value whose name says that it is one goes whole."""
+    redaction = Redaction()
+    clean: str = redaction.named(name, _plain_text(value))
+    if redaction.count:
+        notes.append(redaction.note(f"{kind} {name}".strip()))
+    return clean
 
 
 def alert_list(raw: Any) -> list[Any]:
@@ -59,7 +64,7 @@ def alert_list(raw: Any) -> list[Any]:
     return raw
 
 
-def label_texts(raw: Any) -> dict[str, str]:
+def label_texts(raw: Any, notes: list[str]) -> dict[str, str]:
     """The labels; numbers and booleans as text, and a null counts as a missing label.
 
     Raises:
@@ -80,7 +85,7 @@ def label_texts(raw: Any) -> dict[str, str]:
             raise Unreadable("the value of a label is not text")
         if len(name) > LONGEST_NAME or len(plain) > LONGEST_VALUE:
             raise Unreadable(f"a label is longer than {LONGEST_NAME} characters, or its value than {LONGEST_VALUE}")
-        read[text(name)] = text(plain)
+        read[text(name)] = _noted(plain, "label", text(name), notes)
     return read
 
 
@@ -109,7 +114,9 @@ def annotation_texts(raw: Any, notes: list[str]) -> dict[str, str]:
         if plain is None or len(name) > LONGEST_NAME or len(read) == MOST_ANNOTATIONS:
             _add(notes, "an annotation that is no text, has too long a name or is one too many was left out")
             continue
-        clean = text(plain)  # before the cut, which could part a secret from what it is known by
+        clean = _noted(
+            plain, "annotation", text(name), notes
+        )  # before the cut, which could part a secret from what it is known by
         if len(clean) > LONGEST_ANNOTATION:
             _add(notes, f"an annotation was cut at {LONGEST_ANNOTATION} characters")
         read[text(name)] = clean[:LONGEST_ANNOTATION]
@@ -156,7 +163,7 @@ def link(raw: Any, notes: list[str]) -> str:
     if not isinstance(raw, str) or not re.fullmatch(r"https?://\S+", raw, re.I) or len(raw) > LONGEST_LINK:
         notes.append("its link is not an http or https address of a usable length, and was left out")
         return ""
-    return text(raw)
+    return _noted(raw, "link", "", notes)
 
 
 def moment(raw: Any) -> datetime | None:

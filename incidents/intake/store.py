@@ -14,6 +14,7 @@ from incidents.intake import Parsed, reading
 from incidents.ledger import Ledger, Writer
 from incidents.models import Alert, Category, Frozen, now
 from incidents.playbook import Playbook, Route
+from incidents.redaction import redact_document
 from incidents.schema import deliveries, episodes
 
 #: Fingerprint and beginning.
@@ -192,11 +193,17 @@ def _begins_anew(before: _Episode, alert: Alert) -> bool:
 
 
 def _keep_body(connection: Connection, sender: str, sha256: str, body: bytes) -> bool:
-    """Store the bytes once; returns whether they were there."""
+    """Store the delivery once, without secrets, and by the SHA-256 of what was sent; returns whether it was there."""
     same = (deliveries.c.sender == sender, deliveries.c.sha256 == sha256)
     if connection.execute(update(deliveries).where(*same).values(seen=deliveries.c.seen + 1)).rowcount:
         return True
-    row = {"sender": sender, "sha256": sha256, "received_at": now().isoformat(), "seen": 1, "body": body}
+    row = {
+        "sender": sender,
+        "sha256": sha256,
+        "received_at": now().isoformat(),
+        "seen": 1,
+        "body": redact_document(body),
+    }
     connection.execute(insert(deliveries).values(row))
     return False
 

@@ -75,13 +75,13 @@ def test_labels_beyond_the_bounds_are_refused() -> None:
     ]
     for raw in bad:
         with pytest.raises(Unreadable):
-            reading.label_texts(raw)
+            reading.label_texts(raw, [])
 
 
 def test_labels_that_are_scalars_become_text() -> None:
     """Numbers and booleans are what a careless sender writes; a null is a label that is not there."""
-    assert reading.label_texts(None) == {}
-    assert reading.label_texts({"a": 1, "b": True, "c": 0.5, "d": None, "e": ""}) == {
+    assert reading.label_texts(None, []) == {}
+    assert reading.label_texts({"a": 1, "b": True, "c": 0.5, "d": None, "e": ""}, []) == {
         "a": "1",
         "b": "true",
         "c": "0.5",
