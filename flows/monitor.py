@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
+
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
 
 from flows.case import step
 from flows.checks import Check, DatasetCheck, Look, ModelCheck
+from incidents import moves
 from incidents.events import Judged
 from incidents.ledger import ledger
 from incidents.playbook import playbook
+from remediations import pointers
+
+_log = logging.getLogger(__name__)
 
 
 @flow(persist_result=False)
@@ -18,9 +25,12 @@ async def monitor() -> list[Look]:
 
     1. Run every declared dataset's suite over its current version.
     2. Measure every declared model on rows whose truth is known, over its live service.
-    3. Put each verdict on the record; a rollback goes only to what was found healthy here or in an incident.
+    3. See where every pointer is, and put on the record what somebody else moved.
+    4. Put each verdict on the record; a rollback goes only to what was found healthy here or in an incident.
     """
     looks = [await step(f"look at {check.subject}", check.look) for check in checks()]
+    for asset in pointers.declared():
+        await step(f"see where {asset} is", _see, asset)
     for look in looks:
         get_run_logger().info("%s is %s: %s", look.subject, look.verdict.health, look.verdict.why)
         if look.version:
@@ -29,6 +39,17 @@ async def monitor() -> list[Look]:
     rows = [{"asset": look.subject, "health": look.verdict.health, "why": look.verdict.why} for look in looks]
     await acreate_table_artifact(key="health", table=rows, description="What was good when it was last looked at")
     return looks
+
+
+def _see(asset: str) -> None:
+    """Compare one pointer with the record. A server that is away keeps nobody from judging the rest."""
+    try:
+        sight, moved = moves.see(ledger(), partial(pointers.look, asset), actor="flow:monitor")
+    except Exception as error:
+        _log.warning("where %s is could not be seen: %s: %s", asset, type(error).__name__, error)
+        return
+    if moved is not None:
+        _log.info("%s was moved by somebody else, to version %s", sight.target, sight.version)
 
 
 def checks() -> list[Check]:

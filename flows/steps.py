@@ -7,6 +7,7 @@ second time. So a flow can be entered again after a crash, and goes on where it 
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Literal
 
 from prefect import get_run_logger
@@ -15,13 +16,14 @@ from prefect.artifacts import acreate_markdown_artifact
 from flows.case import Case, Outcome, step
 from flows.checks import Check, Look
 from incidents import events as e
-from incidents import postmortem
+from incidents import moves, postmortem
 from incidents.channels import announce
 from incidents.decide import Request, decide
 from incidents.leases import Held, Lost, check_lease, lease
 from incidents.models import Frozen, Health, Mode, Plan, Status, Verdict
 from incidents.playbook import Watch
 from incidents.settings import settings
+from remediations import pointers
 from remediations.base import CannotPlan, Conflict, Remediation
 from remediations.lineage import serving, trained_on
 
@@ -42,6 +44,7 @@ async def confirm(case: Case, check: Check) -> Verdict:
         if isinstance(event.body, e.Checked) and (event.body.phase, event.subject) == ("confirm", check.subject):
             return event.body.verdict
     look = await step(f"confirm {check.subject}", check.look)
+    await step(f"see where {check.subject} is", _see, case, check.subject)
     _record(case, look, "confirm")
     return look.verdict
 
@@ -185,6 +188,11 @@ def _look_until_healthy(check: Check, window: Watch) -> Look:
         if look.verdict.health is Health.healthy or not check.patient or time.monotonic() > end:
             return look
         time.sleep(window.every_seconds)
+
+
+def _see(case: Case, asset: str) -> None:
+    """Put it on the incident's record where somebody else moved the asset's pointer: often that is what happened."""
+    moves.see(case.ledger, partial(pointers.look, asset), actor=case.actor, incident=case.name)
 
 
 def _record(case: Case, look: Look, phase: Literal["confirm", "watch"]) -> None:

@@ -12,7 +12,7 @@ import typer
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from incidents import cli_audit, cli_run, known_good
+from incidents import cli_audit, cli_history, cli_run
 from incidents import events as e
 from incidents import postmortem as pages
 from incidents.cli_terminal import Commands, Trouble, incident_name, say, say_timeline, table
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_audit.audit, name="audit")
 app.add_typer(cli_audit.playbook, name="playbook")
+app.command()(cli_history.history)
 app.command()(cli_run.run)
 app.command()(cli_run.serve)
 
@@ -138,20 +139,6 @@ def postmortem(
         sys.stdout.write(pages.render(found))
     else:
         say(pages.write(found, out))
-
-
-@app.command("known-good")
-def known(asset: Annotated[str, typer.Argument(metavar="ASSET", help="For instance dataset:transactions.")]) -> None:
-    """List which versions of an asset were found healthy or not, when, and why."""
-    newest_first = sorted(known_good.verdicts(ledger(), asset).values(), key=lambda event: event.seq, reverse=True)
-    rows = [
-        (event.body.version, event.body.verdict.health, _at(event), event.incident or "–", event.body.verdict.why)
-        for event in newest_first
-        if isinstance(event.body, e.Judged)
-    ]
-    if not rows:
-        raise Trouble(f"no version of {asset} was ever judged; assets are named like dataset:transactions")
-    table(("Version", "Found", "At (UTC)", "Incident", "Why"), rows)
 
 
 def _find(incident: str) -> Incident:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import typer
@@ -82,6 +83,15 @@ def incident_name(given: str) -> str:
         return f"INC-{number_of(given)}"
     except ValueError as error:
         raise Trouble(str(error), WRONG_USE) from None
+
+
+def moment(given: str, option: str) -> datetime:
+    """A moment in ISO 8601, in UTC unless it says otherwise."""
+    try:
+        found = datetime.fromisoformat(given)
+    except ValueError:
+        raise Trouble(f"{option} {given!r} is not a date or time such as 2026-11-23T07:00", WRONG_USE) from None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def say(text: object = "", *, indent: int = 0) -> None:

@@ -56,6 +56,8 @@ class Started(Frozen):
     kind: Literal["started"] = "started"
     flow: str
     run: str = ""
+    #: The run's page in the Prefect UI; empty where there is none.
+    url: str = ""
 
 
 class Checked(Frozen):
@@ -167,6 +169,23 @@ class Undone(Frozen):
     plan: str
 
 
+class Moved(Frozen):
+    """A pointer of production was seen elsewhere than the record has it: somebody else moved it, before it was seen.
+
+    Our own moves are ``Applied`` and ``Undone``. The event's subject is the target, its actor is who saw it.
+    """
+
+    kind: Literal["moved"] = "moved"
+    #: The version that the record knew last; None where it knew none.
+    before: str | None
+    #: The version that was seen; None where the pointer is gone.
+    after: str | None
+    #: Who moved it, where the world says so; empty where it does not.
+    by: str = ""
+    #: What the record or the world says about the reason; empty where neither says anything.
+    why: str = ""
+
+
 class Failed(Frozen):
     """A step broke. That is an error of ours or of a server, not a verdict about the system."""
 
@@ -225,6 +244,7 @@ Body = Annotated[
     | Conflicted
     | Undoing
     | Undone
+    | Moved
     | Failed
     | Escalated
     | Resolved

@@ -58,6 +58,8 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"about to undo {_action(known, plan_hash)}: {body.why}"
         case e.Undone(plan=plan_hash):
             return f"undid {_action(known, plan_hash)}"
+        case e.Moved():
+            return moved(body)
         case e.Failed():
             return f"{body.step} broke: {body.error}"
         case e.Escalated():
@@ -79,6 +81,14 @@ def change(plan: Plan) -> str:
         return "already is as it should be"
     fields = [key for key in {**plan.before, **plan.after} if plan.before.get(key) != plan.after.get(key)]
     return ", ".join(f"{key} {value(plan.before.get(key))} -> {value(plan.after.get(key))}" for key in fields)
+
+
+def moved(body: e.Moved) -> str:
+    """What was seen of a move that was not ours: ``seen at version 4, moved from 3 by anna``."""
+    at = f"seen at version {body.after}" if body.after else "seen to be gone"
+    before = f"it was {body.before}" if body.before else "nothing was known before"
+    by = f"moved by {body.by}" if body.by else "it is not known by whom"
+    return f"{at}; {before}, {by}" + (f" ({body.why})" if body.why else "")
 
 
 def gates(gated: e.Gated) -> str:

@@ -9,8 +9,9 @@ from flows.rehearse import rehearse
 from incidents import known_good
 from incidents.ledger import Ledger
 from incidents.models import Health
+from incidents.moves import moves
 from remediations.clients import registry
-from tests.flows.kit import System, judge
+from tests.flows.kit import ChangePlaybook, System, judge
 
 
 def test_a_rehearsal_says_what_is_missing_and_changes_nothing(system: System, ledger: Ledger) -> None:
@@ -49,6 +50,33 @@ def test_the_monitor_makes_bad_known(system: System, ledger: Ledger) -> None:
     asyncio.run(monitor())
     assert known_good.versions(ledger, "dataset:transactions", Health.unhealthy) == {system.broken}
     assert known_good.versions(ledger, "dataset:transactions", Health.healthy) == set()
+
+
+def test_the_monitor_sees_who_moved_what(system: System, ledger: Ledger) -> None:
+    """Somebody sets the alias in MLflow and moves the pointer in S3: the next look puts both on the record, once."""
+    system.set(system.good, system.model_good)
+    asyncio.run(monitor())
+    system.set(system.broken, system.model_broken)
+    asyncio.run(monitor())
+    asyncio.run(monitor())
+    champion = [(move.before, move.after, move.by) for move in moves(ledger, "models:/fraud@champion")]
+    good, broken = str(system.model_good), str(system.model_broken)
+    assert champion == [(None, good, ""), (good, broken, "")]
+    current = [(move.before, move.after, move.by) for move in moves(ledger, "dataset:transactions")]
+    assert current == [(None, system.good, "test"), (system.good, system.broken, "test")]
+    assert len(moves(ledger, "dataset:labelled_transactions")) == 1
+
+
+def test_a_server_that_is_away_keeps_nobody_from_judging_the_rest(
+    system: System, ledger: Ledger, change_playbook: ChangePlaybook
+) -> None:
+    """A store that does not answer is not a moved pointer, and the verdicts about the others are recorded."""
+    system.set(system.good, system.model_good)
+    change_playbook("datasets:\n", "datasets:\n  gone: {store: 's3://lastgood-no-such-bucket/x'}\n")
+    asyncio.run(monitor())
+    assert moves(ledger, "dataset:gone") == []
+    assert len(moves(ledger, "dataset:transactions")) == 1
+    assert known_good.versions(ledger, "dataset:transactions", Health.healthy) == {system.good}
 
 
 def _wait_until_served(system: System) -> None:

@@ -9,10 +9,11 @@ from flows.data import data
 from flows.infrastructure import infrastructure
 from flows.model import model
 from flows.security import security
+from incidents import moves
 from incidents.incident import find
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Severity, Status
-from remediations import RevertModel, RollbackDataset
+from remediations import RevertModel, RollbackDataset, pointers
 from remediations.base import Conflict
 from remediations.clients import registry
 from tests.flows.kit import ChangePlaybook, System, judge, kinds, opened, run
@@ -26,7 +27,7 @@ def test_data_brings_the_dataset_and_the_models_trained_on_it_back(broken_system
     assert (broken_system.dataset, broken_system.alias) == (broken_system.good, broken_system.model_good)
     look = ModelCheck(model="fraud").look()
     assert (look.version, look.verdict.health) == (str(broken_system.model_good), Health.healthy)
-    story = [kind for kind in kinds(ledger, incident) if kind not in {"judged", "checked"}]
+    story = [kind for kind in kinds(ledger, incident) if kind not in {"judged", "checked", "moved"}]
     one_action = ["planned", "gated", "applying", "applied", "verified"]
     assert story == ["opened", "started", "traced", *one_action, *one_action, "resolved"]
 
@@ -188,3 +189,17 @@ def test_apply_and_undo_are_safe_twice_and_refuse_after_a_third_partys_change(
         with pytest.raises(Conflict, match="left as it is"):
             refused(theirs)
         assert broken_system.alias == broken_system.model_broken
+
+
+def test_an_incident_says_that_somebody_moved_the_pointer(system: System, ledger: Ledger) -> None:
+    """The alias was moved by hand after the last look: the incident's own timeline says so, before it is confirmed."""
+    system.set(system.good, system.model_good)
+    judge(ledger, "model:fraud", str(system.model_good))
+    moves.see(ledger, lambda: pointers.look("model:fraud"), actor="flow:monitor")
+    system.set(system.good, system.model_broken)
+    incident = opened(ledger, "model:fraud", Category.model)
+    assert run(model, incident).status is Status.resolved
+    assert kinds(ledger, incident)[:4] == ["opened", "started", "moved", "checked"]
+    told = [(move.how, move.after) for move in moves.moves(ledger, "models:/fraud@champion")]
+    good, broken = str(system.model_good), str(system.model_broken)
+    assert told == [("seen", good), ("seen", broken), ("applied", good)]

@@ -170,15 +170,15 @@ def test_postmortem(run: Run, healed_ledger: Ledger, tmp_path: Path) -> None:
     assert (tmp_path / "pages" / "INC-1.md").read_text(encoding="utf-8") == page
 
 
-def test_known_good(run: Run, ledger: Ledger) -> None:
+def test_history_tells_what_was_known_good(run: Run, ledger: Ledger) -> None:
     """Which versions were found healthy or not, the newest word first."""
     for version, health in (("v1", Health.healthy), ("v2", Health.unhealthy), ("v1", Health.inconclusive)):
         body = e.Judged(version=version, verdict=Verdict(health=health, why=f"because of {version}"))
         ledger.append(body, actor="flow:monitor", subject="dataset:transactions")
-    _, *lines = run("known-good", "dataset:transactions").stdout.splitlines()
+    _, *lines = run("history", "dataset:transactions").stdout.splitlines()
     assert [line.split()[:2] for line in lines] == [["v2", "unhealthy"], ["v1", "healthy"]]
     assert "because of v1" in lines[1]
-    assert said(run("known-good", "model:fraud"), 1).startswith("no version of model:fraud was ever judged")
+    assert said(run("history", "model:fraud"), 1).endswith("and no version of it was ever judged")
 
 
 def test_audit(run: Run, healed_ledger: Ledger, tmp_path: Path) -> None:
@@ -346,8 +346,8 @@ def test_nothing_printed_does_anything(run: Run, ledger: Ledger, text: str) -> N
         ("show", "INC-1"),
         ("why", "INC-1"),
         ("postmortem", "INC-1"),
-        ("known-good", "dataset:transactions"),
-        ("known-good", text),
+        ("history", "dataset:transactions"),
+        ("history", text),
     ):
         result = run(*arguments)
         printed = result.stdout + result.stderr
