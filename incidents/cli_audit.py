@@ -10,9 +10,11 @@ from typing import Annotated
 import typer
 
 from incidents import audit as proof
+from incidents import cli_run
+from incidents.anchors import AnchorFile, AnchorsUnreadable, contradictions, open_file
 from incidents.cli_terminal import Commands, Trouble, moment, say
 from incidents.ledger import ledger
-from incidents.playbook import Playbook, load
+from incidents.playbook import AnchorPlace, Playbook, load
 from incidents.settings import settings
 
 audit = typer.Typer(cls=Commands, no_args_is_help=True, help="Prove that the record is whole, and take it along.")
@@ -20,14 +22,32 @@ playbook = typer.Typer(cls=Commands, no_args_is_help=True, help="Check the playb
 
 
 @audit.command()
-def verify() -> None:
-    """Walk the whole chain; exit 1 and name the event where it is broken."""
+def verify(
+    anchors: Annotated[
+        Path | None, typer.Option(help="Compare with the anchors in this file as well, one JSON a line.")
+    ] = None,
+) -> None:
+    """Walk the whole chain and compare it with the anchors; exit 1 and name the events that are not as they were."""
     report = proof.verify(ledger())
     if report.broken:
         raise Trouble("\n".join(report.broken))
     if not report.events:
         raise Trouble("the ledger holds no event, so there is nothing that could be proven")
+    agrees = [_agrees(store) for store in _anchor_files(anchors)]
     say(f"whole: {report.events} events, head {report.head}")
+    for line in agrees:
+        say(line)
+    for store in _elsewhere():
+        say(f"not compared with {store}, for which this process has no credentials: `lastgood audit anchor` does it")
+
+
+@audit.command()
+def anchor(wait: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds to wait for the end.")] = 600) -> None:
+    """Have the head of the record kept outside now. The flow does it, after it compared; this command asks for it."""
+    _, state = cli_run.start("anchor/anchor", {}, "anchor, asked for by hand", wait)
+    if state in cli_run.NOT_WELL:
+        raise Trouble(f"anchor: {state}; its run says why, and what was found is in `lastgood incidents`")
+    say(f"anchor: {state}")
 
 
 @audit.command()
@@ -58,3 +78,36 @@ def check(file: Annotated[Path | None, typer.Argument(help="LASTGOOD_PLAYBOOK by
 def schema() -> None:
     """Print the JSON Schema of the playbook, for editors."""
     sys.stdout.write(json.dumps(Playbook.model_json_schema(), indent=2) + "\n")
+
+
+def _anchor_files(given: Path | None) -> list[AnchorFile]:
+    """The anchors that this process can read: what is given, and the files that the playbook names."""
+    if given is not None and not given.exists():
+        raise Trouble(f"{given} is not there, so there is nothing to compare with")
+    named = [file for place in _places() if (file := open_file(place.store)) is not None]
+    return [*([AnchorFile(given)] if given else []), *named]
+
+
+def _elsewhere() -> list[str]:
+    return [place.store for place in _places() if open_file(place.store) is None]
+
+
+def _places() -> tuple[AnchorPlace, ...]:
+    """What the playbook names. An auditor who has the database alone has no playbook, and may give the anchors."""
+    path = settings().playbook
+    return load(path).anchors if path.exists() else ()
+
+
+def _agrees(store: AnchorFile) -> str:
+    try:
+        kept = store.all()
+    except AnchorsUnreadable as error:
+        raise Trouble(str(error)) from None
+    found = contradictions(ledger(), kept, store.uri)
+    if found:
+        raise Trouble("\n".join(found))
+    if not kept:
+        return f"no anchor is in {store.uri} yet"
+    newest = kept[-1]
+    when = f"{newest.at:%Y-%m-%d %H:%M:%S}"
+    return f"as anchored in {store.uri}: {len(kept)}, the last of event {newest.seq} at {when}"

@@ -26,7 +26,7 @@ from incidents.redaction import redact, redact_tree
 SHORTEST_TOKEN = 16
 
 #: The names of the states in which a run did not do what it was asked for.
-_NOT_WELL = ("Failed", "Crashed", "Cancelled", "TimedOut", "Escalated")
+NOT_WELL = ("Failed", "Crashed", "Cancelled", "TimedOut", "Escalated")
 
 
 def run(
@@ -61,9 +61,9 @@ def run(
         "incident": find(ledger(), incident_name(incident)).name if incident else None,
     }
     started = now()
-    run_id, state = asyncio.run(_start(action, parameters, f"{action} {asked[0]}, {who}", wait))
+    run_id, state = start(f"by_hand/{action}", parameters, f"{action} {asked[0]}, {who}", wait)
     _say_record(run_id, who, started)
-    if state in _NOT_WELL:
+    if state in NOT_WELL:
         raise Trouble(f"{action} {asked[0]}: {state}")
     say(f"{action} {asked[0]}: {state}")
 
@@ -84,6 +84,8 @@ def serve(
             )
     from incidents.intake import app
 
+    with ledger().write():  # a record that can't be written is told now, and not to the first sender
+        pass
     app.server(app.create_app(ledger(), book), host, port).run()
 
 
@@ -125,12 +127,16 @@ def weak_tokens(book: Playbook) -> list[str]:
     return [one.token_env for one in book.senders.values() if len(os.environ.get(one.token_env, "")) < SHORTEST_TOKEN]
 
 
-async def _start(action: str, parameters: dict[str, Any], name: str, seconds: float) -> tuple[str, str]:
-    """Ask Prefect for the run, and return its id and the name of the state that it ended in."""
+def start(deployment: str, parameters: dict[str, Any], name: str, seconds: float) -> tuple[str, str]:
+    """Ask Prefect for a run, wait for it, and return its id and the name of the state that it ended in."""
+    return asyncio.run(_start(deployment, parameters, name, seconds))
+
+
+async def _start(deployment: str, parameters: dict[str, Any], name: str, seconds: float) -> tuple[str, str]:
     from incidents import launch as prefect
 
     try:
-        run_id = await prefect.launch(f"by_hand/{action}", parameters, key=f"cli:{secrets.token_hex(16)}", name=name)
+        run_id = await prefect.launch(deployment, parameters, key=f"cli:{secrets.token_hex(16)}", name=name)
         say(f"asked for it: run {run_id}")
         return run_id, await prefect.wait(run_id, seconds)
     except (prefect.NotLaunched, TimeoutError) as error:

@@ -20,6 +20,7 @@ from incidents.incident import Incident, NoSuchIncident
 from incidents.inert import one_line
 from incidents.ledger import number_of
 from incidents.settings import Settings
+from incidents.tail import BrokenTail
 from incidents.timeline import clock, timeline
 from incidents.yaml_lines import Refused
 
@@ -51,7 +52,7 @@ class Commands(TyperGroup):
             if "\n" in error.format_message():  # the help, which is no trouble
                 raise
             stop(f"{error.format_message().rstrip('.')}. See --help.", error.exit_code)
-        except (NoSuchIncident, Refused) as error:
+        except (NoSuchIncident, Refused, BrokenTail) as error:
             stop(str(error))
         except DBAPIError as error:  # the statement and its values stay out of it
             stop(one_line(f"the ledger cannot be reached or read: {error.orig}"))

@@ -153,16 +153,28 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        #: Whether the end of the chain was seen to be whole. There is none to see while the tables are made.
+        self._checked = True
         if not inspect(self.engine).has_table(schema.leases.name):
             with self.write() as writer:  # two processes may open a new database at once: one makes the tables
                 schema.metadata.create_all(writer.connection)
+        self._checked = False
 
     @contextmanager
     def write(self) -> Iterator[Writer]:
-        """One transaction that is alone in writing; committed at the end, rolled back on an exception."""
+        """One transaction that is alone in writing; committed at the end, rolled back on an exception.
+
+        Raises:
+            incidents.tail.BrokenTail: the first time, where the chain is broken near its end.
+        """
+        from incidents import tail  # which computes the chain as it is computed here
+
         with self.engine.connect().execution_options(lastgood_write=True) as connection, connection.begin():
             if self.engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITE_LOCK})
+            if not self._checked:
+                tail.check(connection)
+                self._checked = True
             yield Writer(connection)
 
     def append(self, body: Body, *, actor: str, incident: str | None = None, subject: str | None = None) -> Event:

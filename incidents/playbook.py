@@ -117,6 +117,21 @@ class Model(Frozen):
     health: Sample | None = None
 
 
+class AnchorPlace(Frozen):
+    """A place outside of the database where the head of the record is kept, so that a cut-off tail is found."""
+
+    #: ``file:///path/anchors.jsonl`` or ``s3://bucket/prefix``.
+    store: Annotated[str, Field(pattern=r"^(file:///|s3://[^/@]+/?)[^?#@]*$")]
+    #: For so many days S3 keeps an anchor from everybody, its owner included; the bucket needs object lock for it.
+    retain_days: int = Field(0, ge=0, le=36_500)
+
+    @model_validator(mode="after")
+    def _can_retain(self) -> Self:
+        if self.retain_days and not self.store.startswith("s3://"):
+            raise ValueError("retain_days is for anchors in S3: a file is kept by who owns its disk")
+        return self
+
+
 class Playbook(Frozen):
     """Everything the team has decided beforehand."""
 
@@ -134,6 +149,8 @@ class Playbook(Frozen):
     routes: tuple[Route, ...]
     datasets: dict[Name, Dataset] = Field(default_factory=dict)
     models: dict[Name, Model] = Field(default_factory=dict)
+    #: Where the head of the record is kept outside; nowhere unless given.
+    anchors: tuple[AnchorPlace, ...] = ()
     #: SHA-256 of the file, so that a decision on the record names the playbook that made it.
     digest: str = Field(default="", exclude=True)
 

@@ -20,6 +20,10 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     #: The team's playbook.
     playbook: Path = Path("playbook.yaml")
+    #: An Ed25519 private key in PEM (``openssl genpkey -algorithm ed25519``), with which exports are signed.
+    signing_key: Path | None = None
+    #: The way out where the record is broken near its end: the number of the event whose break is known and accepted.
+    accept_broken_event: int | None = None
 
     def ledger_url(self) -> str:
         """The SQLAlchemy URL of the ledger, SQLite in ``home`` by default."""
