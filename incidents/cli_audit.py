@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from incidents import audit as proof
-from incidents import cli_run
-from incidents.anchors import AnchorFile, AnchorsUnreadable, contradictions, open_file
-from incidents.cli_terminal import Commands, Trouble, moment, say
+from incidents import bundle, cli_run
+from incidents.anchors import Anchor, AnchorFile, AnchorsUnreadable, contradictions, open_file
+from incidents.cli_terminal import WRONG_USE, Commands, Trouble, moment, say
 from incidents.ledger import ledger
 from incidents.playbook import AnchorPlace, Playbook, load
 from incidents.settings import settings
@@ -53,16 +53,23 @@ def anchor(wait: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds 
 @audit.command()
 def export(
     since: Annotated[str, typer.Option(help="Only events from this moment on, ISO 8601; UTC unless it says so.")] = "",
-    out: Annotated[Path | None, typer.Option(help="The file to write; stdout by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The bundle to write. Without: the bare events to stdout.")] = None,
 ) -> None:
-    """Write the events as JSON lines, each with its hash."""
+    """Write the events as JSON lines; with --out as a bundle with manifest and signature, that proves itself."""
     start = moment(since, "--since") if since else None
     if out is None:
         proof.export(ledger(), sys.stdout, since=start)
         return
-    with out.open("w", encoding="utf-8") as file:
-        count = proof.export(ledger(), file, since=start)
-    say(f"{count} events in {out}")
+    path = settings().signing_key
+    try:
+        key = None if path is None else bundle.load_key(path)
+    except bundle.NoKey as error:
+        raise Trouble(str(error), WRONG_USE) from None
+    kept = [anchor for store in _anchor_files(None) for anchor in _kept(store)]
+    with out.open("wb") as file:
+        made = bundle.write(ledger(), file, since=start, anchors=kept, key=key)
+    signed = f"signed by {made.signed_by}" if made.signed_by else "not signed: LASTGOOD_SIGNING_KEY names no key"
+    say(f"{made.count} events in {out}, {signed}")
 
 
 @playbook.command()
@@ -98,11 +105,15 @@ def _places() -> tuple[AnchorPlace, ...]:
     return load(path).anchors if path.exists() else ()
 
 
-def _agrees(store: AnchorFile) -> str:
+def _kept(store: AnchorFile) -> list[Anchor]:
     try:
-        kept = store.all()
+        return store.all()
     except AnchorsUnreadable as error:
         raise Trouble(str(error)) from None
+
+
+def _agrees(store: AnchorFile) -> str:
+    kept = _kept(store)
     found = contradictions(ledger(), kept, store.uri)
     if found:
         raise Trouble("\n".join(found))

@@ -187,9 +187,10 @@ def test_audit(run: Run, healed_ledger: Ledger, tmp_path: Path) -> None:
     assert run("audit", "verify").stdout == f"whole: 20 events, head {head}\n"
     lines = run("audit", "export").stdout.splitlines()
     assert [json.loads(line)["seq"] for line in lines] == list(range(1, 21))
-    out = tmp_path / "events.jsonl"
-    assert run("audit", "export", "--out", str(out)).stdout == f"20 events in {out}\n"
-    assert out.read_text(encoding="utf-8").splitlines() == lines
+    out = tmp_path / "bundle.jsonl"
+    unsigned = f"20 events in {out}, not signed: LASTGOOD_SIGNING_KEY names no key\n"
+    assert run("audit", "export", "--out", str(out)).stdout == unsigned
+    assert out.read_text(encoding="utf-8").splitlines()[:-2] == lines
     assert run("audit", "export", "--since", "2999-01-01").stdout == ""
     assert len(run("audit", "export", "--since", json.loads(lines[7])["at"]).stdout.splitlines()) == 13
     assert "is not a date or time" in said(run("audit", "export", "--since", "yesterday"), 2)
