@@ -5,7 +5,6 @@ where everything is as it was written, and otherwise 1 with a line for each find
 bundle only if you know the key from elsewhere: give it. Without a signature anybody can have written it whole.
 """
 
-import base64
 import hashlib
 import json
 import sys
@@ -40,11 +39,15 @@ def problems(lines, known_key=""):
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
         digest = hashlib.sha256(b"".join(line + b"\n" for line in lines[:-1])).digest()
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(known_key or signature["key"]))
+        public, proof = bytes.fromhex(signature["key"]), bytes.fromhex(signed)
         try:
-            key.verify(base64.b64decode(signed), b"lastgood bundle 1\n" + digest)
+            Ed25519PublicKey.from_public_bytes(public).verify(proof, b"lastgood bundle 1\n" + digest)
         except InvalidSignature:
-            yield "the signature is not that of this key over these lines"
+            yield "the signature is not that of its key over these lines"
+        if known_key.lower() not in ("", public.hex()):
+            yield f"it is signed by {public.hex()}, which is not the key that was given"
+        if lines[-1] != f'{{"key":"{public.hex()}","signature":"{proof.hex()}"}}'.encode():
+            yield "the signature's line is not as it was written"
     elif known_key:
         yield "it is not signed"
 

@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
-from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.case import Case, Outcome, ended, step
+from flows.case import Case, Outcome, begin, ended, step
 from flows.checks import Check, DatasetCheck, ModelCheck
 from flows.steps import escalate, remediate, resolve, undo
 from incidents import events as e
@@ -57,7 +56,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
         if incident is None:
             incident = await step("open", _open, asked, asked_by, because)
         case = Case(incident, actor=f"person:{asked_by}", person=asked_by)
-        case.record(e.Started(flow="by_hand", run=str(flow_run.id or "")))
+        await begin(case, "by_hand")
         try:
             return ended(await (_undo(case, asked) if do == "undo" else _apply(case, asked)))
         except Exception as error:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
+from uuid import UUID
 
+import httpx
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -92,7 +96,7 @@ def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
         found = case.incident
         if found.closed_at is not None:
             return ended(Outcome(incident=case.name, status=found.status, why="it was closed before"))
-        case.record(e.Started(flow=name, run=str(flow_run.id or "")))
+        await begin(case, name)
         try:
             return ended(await body(case))
         except Exception as error:
@@ -101,6 +105,15 @@ def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
             raise
 
     return run
+
+
+async def begin(case: Case, flow_name: str) -> None:
+    """Put the run on the incident's record and the incident's name on the run, so that each leads to the other."""
+    case.record(e.Started(flow=flow_name, run=str(flow_run.id or ""), url=flow_run.ui_url or ""))
+    if flow_run.id and case.name not in flow_run.tags:  # the intake's runs have it from the start
+        with suppress(httpx.HTTPError):  # a tag is not worth a fix
+            async with get_client() as client:
+                await client.update_flow_run(UUID(flow_run.id), tags=[*flow_run.tags, case.name])
 
 
 def ended(outcome: Outcome) -> Any:

@@ -6,7 +6,6 @@ last the signature over all bytes before it. ``docs/verify_bundle.py`` checks it
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -76,7 +75,7 @@ def write(
         return Bundle(count=count)
     public = key.public_key().public_bytes_raw()
     signature = key.sign(PURPOSE + sha256.digest())
-    put(canonical({"signature": base64.b64encode(signature).decode(), "key": public.hex()}))
+    put(canonical({"signature": signature.hex(), "key": public.hex()}))
     return Bundle(count=count, signed_by=public.hex())
 
 

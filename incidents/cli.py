@@ -89,6 +89,9 @@ def show(incident: Name) -> None:
     """Show what happened when, and how long each phase took."""
     found = _find(incident)
     _head(found)
+    for event in found.events:
+        if isinstance(event.body, e.Started) and event.body.url:
+            say(f"run of {event.body.flow}: {event.body.url}")
     say()
     table(("Phase", "Took"), [(phase.name, clock(phase.took)) for phase in phases(found)])
     say()

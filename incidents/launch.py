@@ -23,6 +23,8 @@ class NotLaunched(Exception):
 async def launch(deployment: str, parameters: dict[str, JsonValue], *, key: str, name: str) -> str:
     """Start a run of ``flow/deployment`` and return its id. The same key gives the same run, however often.
 
+    The run gets the incident that it is about as a tag, so that the Prefect UI finds all runs of one.
+
     Raises:
         NotLaunched: the API is away, has no such deployment, or refused the parameters.
     """
@@ -33,8 +35,9 @@ async def launch(deployment: str, parameters: dict[str, JsonValue], *, key: str,
             found = await client.read_deployment_by_name(deployment)
         except ObjectNotFound:
             raise NotLaunched(f"Prefect has no deployment {deployment}; run `prefect deploy --all`") from None
+        incident = parameters.get("incident")
         run = await client.create_flow_run_from_deployment(
-            found.id, parameters=parameters, idempotency_key=key, name=name
+            found.id, parameters=parameters, idempotency_key=key, name=name, tags=[str(incident)] if incident else []
         )
     return str(run.id)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from uuid import UUID
+
 import pytest
+from prefect.client.orchestration import get_client
 
 from flows.checks import ModelCheck
 from flows.data import data
@@ -10,6 +14,7 @@ from flows.infrastructure import infrastructure
 from flows.model import model
 from flows.security import security
 from incidents import moves
+from incidents.events import Started
 from incidents.incident import find
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Severity, Status
@@ -203,3 +208,18 @@ def test_an_incident_says_that_somebody_moved_the_pointer(system: System, ledger
     told = [(move.how, move.after) for move in moves.moves(ledger, "models:/fraud@champion")]
     good, broken = str(system.model_good), str(system.model_broken)
     assert told == [("seen", good), ("seen", broken), ("applied", good)]
+
+
+def test_the_run_and_the_incident_lead_to_each_other(system: System, ledger: Ledger) -> None:
+    """The record has the run's id and page, and the run in Prefect has the incident's name as a tag."""
+    incident = opened(ledger, None, Category.security)
+    run(security, incident)
+    started = find(ledger, incident).events[1].body
+    assert isinstance(started, Started)
+    assert started.url.endswith(f"/runs/flow-run/{started.run}")
+
+    async def tags() -> list[str]:
+        async with get_client() as client:
+            return (await client.read_flow_run(UUID(started.run))).tags
+
+    assert asyncio.run(tags()) == [incident]

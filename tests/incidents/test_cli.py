@@ -121,6 +121,14 @@ def test_show(run: Run, healed_ledger: Ledger) -> None:
     assert "after it was opened" in lines[2]
 
 
+def test_show_leads_to_the_runs(run: Run, ledger: Ledger) -> None:
+    """Each flow run that took the incident up is one click away; a record from before runs had pages shows none."""
+    url = "http://127.0.0.1:4200/runs/flow-run/4f0c"
+    record(ledger, [OPENED, e.Started(flow="data", run="4f0b"), e.Started(flow="data", run="4f0c", url=url)])
+    lines = run("show", "INC-1").stdout.splitlines()
+    assert [line for line in lines if line.startswith("run of")] == [f"run of data: {url}"]
+
+
 def test_why(run: Run, ledger: Ledger) -> None:
     """A decision not to act is explained like any other: what was seen, each gate, and what a person may do now."""
     record(ledger, PROPOSED)

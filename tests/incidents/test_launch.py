@@ -123,3 +123,16 @@ def test_without_a_server_there_is_a_clear_reason(prefect_server: Server) -> Non
         pytest.raises(NotLaunched, match="PREFECT_API_URL is not set"),
     ):
         asyncio.run(launch("data/data", {}, key="k", name="x"))
+
+
+def test_a_run_is_tagged_with_its_incident(deployment: str) -> None:
+    """The Prefect UI finds every run of an incident by its name."""
+    run = asyncio.run(launch(deployment, {"incident": "INC-7"}, key=secrets.token_hex(4), name="INC-7 no asset"))
+    assert asyncio.run(_tags(run)) == {"INC-7"}
+
+
+async def _tags(run: str) -> set[str]:
+    from prefect.client.orchestration import get_client
+
+    async with get_client() as client:
+        return set((await client.read_flow_run(UUID(run))).tags)

@@ -211,6 +211,7 @@ def test_nor_from_what_people_and_errors_say(ledger: Ledger, book: Playbook, sec
         ):
             event = writer.append(body, actor="flow:data", incident=name)
             assert part not in event.model_dump_json()
+        writer.send("launch", f"launch:{name}", {"deployment": "data/data", "parameters": {"note": [text]}})
         announce(writer, book, name, Severity.high, text, text)
     assert part.encode() not in file_of(ledger)
     assert ledger.events()[-1].body == event.body
