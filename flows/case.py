@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 from prefect.states import Completed
+from prefect.utilities.urls import url_for
 
 from incidents import events as e
 from incidents import incident as incidents
@@ -109,7 +110,9 @@ def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
 
 async def begin(case: Case, flow_name: str) -> None:
     """Put the run on the incident's record and the incident's name on the run, so that each leads to the other."""
-    case.record(e.Started(flow=flow_name, run=str(flow_run.id or ""), url=flow_run.ui_url or ""))
+    # the address that Prefect itself logs; flow_run.ui_url writes another path
+    url = url_for("flow-run", obj_id=UUID(flow_run.id)) if flow_run.id else None
+    case.record(e.Started(flow=flow_name, run=str(flow_run.id or ""), url=url or ""))
     if flow_run.id and case.name not in flow_run.tags:  # the intake's runs have it from the start
         with suppress(httpx.HTTPError):  # a tag is not worth a fix
             async with get_client() as client:
