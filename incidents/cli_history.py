@@ -10,9 +10,9 @@ import typer
 from incidents import known_good
 from incidents.cli_terminal import Trouble, moment, say, table
 from incidents.events import Event, Judged
-from incidents.history import Answer, Span, asset_of, at, pointers, spans, verdict
 from incidents.ledger import Ledger, ledger
 from incidents.models import Health
+from incidents.serving import Answer, Span, asset_of, at, pointers, spans, verdict
 
 
 def history(

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import Result
 
-from incidents import audit, history, moves
+from incidents import audit, moves, serving
 from incidents import events as e
 from incidents import ledger as ledgers
 from incidents.leases import lease
@@ -96,7 +96,7 @@ def week(ledger: Ledger, clock: Callable[[float], datetime]) -> Ledger:
 
 def versions(ledger: Ledger, hours: float) -> list[str | None]:
     """What it can have been then."""
-    return [span.version for span in history.at(ledger, CHAMPION, START + timedelta(hours=hours)).spans]
+    return [span.version for span in serving.at(ledger, CHAMPION, START + timedelta(hours=hours)).spans]
 
 
 def test_each_answer_is_as_sure_as_the_record(week: Ledger) -> None:
