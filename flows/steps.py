@@ -28,6 +28,13 @@ from remediations.lineage import serving, trained_on
 #: How long an action waits for somebody else's lease on its target, in seconds.
 PATIENCE = 30
 
+#: The wait between the first two looks, in seconds; it doubles from look to look, up to the playbook's.
+SOON = 0.1
+
+#: How long a look that tells nothing is repeated before an alert counts as one that can't be confirmed, in seconds: a
+#: service that loads a version just now answers with two.
+SETTLES = 5.0
+
 
 class Fix(Frozen):
     """How an attempt to fix something ended: done, or why not."""
@@ -41,7 +48,8 @@ async def confirm(case: Case, check: Check) -> Verdict:
     for event in case.incident.events:
         if isinstance(event.body, e.Checked) and (event.body.phase, event.subject) == ("confirm", check.subject):
             return event.body.verdict
-    look = await step(f"confirm {check.subject}", check.look)
+    window = Watch(every_seconds=1, within_seconds=SETTLES)
+    look = await step(f"confirm {check.subject}", _look_until, check, {Health.healthy, Health.unhealthy}, window)
     _record(case, look, "confirm")
     return look.verdict
 
@@ -173,18 +181,20 @@ async def _verify(case: Case, action: Remediation, plan: Plan, symptom: Check | 
 async def watch(case: Case, check: Check) -> Verdict:
     """Look until it is healthy, or until the playbook's time for this severity is up; returns what was seen last."""
     window = case.playbook.watch[case.incident.severity]
-    look = await step(f"watch {check.subject}", _look_until_healthy, check, window)
+    look = await step(f"watch {check.subject}", _look_until, check, {Health.healthy}, window)
     _record(case, look, "watch")
     return look.verdict
 
 
-def _look_until_healthy(check: Check, window: Watch) -> Look:
-    end = time.monotonic() + window.within_seconds
+def _look_until(check: Check, wanted: set[Health], window: Watch) -> Look:
+    """Look soon, and then less and less often, until what is seen is wanted or the time is up."""
+    end, wait = time.monotonic() + window.within_seconds, SOON
     while True:
         look = check.look()
-        if look.verdict.health is Health.healthy or not check.patient or time.monotonic() > end:
+        if look.verdict.health in wanted or not check.patient or time.monotonic() > end:
             return look
-        time.sleep(window.every_seconds)
+        time.sleep(min(wait, window.every_seconds))
+        wait *= 2
 
 
 def _record(case: Case, look: Look, phase: Literal["confirm", "watch"]) -> None:

@@ -53,8 +53,9 @@ class ActionRule(Frozen):
 
 
 class Watch(Frozen):
-    """How long after a fix the symptom is looked for, in seconds."""
+    """How long after a fix the symptom is looked for, in seconds. The first looks come sooner, then ever less often."""
 
+    #: The longest wait between two looks.
     every_seconds: float = Field(gt=0, le=3600)
     within_seconds: float = Field(gt=0, le=86400)
 
