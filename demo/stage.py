@@ -116,7 +116,7 @@ def _start_servers(stage: Stage) -> None:
 def _start_rest(stage: Stage) -> None:
     stage.service.start()
     stage.prefect.wait_ready()
-    _prefect("work-pool", "create", "lastgood", "--type", "process", "--overwrite")
+    _prefect("work-pool", "create", "lastgood", "--type", "lastgood", "--overwrite")
     stage.worker.start()
     _prefect("--no-prompt", "deploy", "--all")
     for part in (stage.intake, stage.worker, stage.service):

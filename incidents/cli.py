@@ -35,6 +35,8 @@ app.add_typer(cli_audit.audit, name="audit")
 app.add_typer(cli_audit.playbook, name="playbook")
 app.command()(cli_run.run)
 app.command()(cli_run.serve)
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+app.command(context_settings=_PASSED_ON)(cli_run.work)
 
 Name = Annotated[str, typer.Argument(metavar="INCIDENT", help="For instance INC-7.")]
 

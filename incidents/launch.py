@@ -20,8 +20,12 @@ class NotLaunched(Exception):
     """Prefect did not start the run; the message says why. The same key can be tried again without harm."""
 
 
-async def launch(deployment: str, parameters: dict[str, JsonValue], *, key: str, name: str) -> str:
+async def launch(
+    deployment: str, parameters: dict[str, JsonValue], *, key: str, name: str, queue: str | None = None
+) -> str:
     """Start a run of ``flow/deployment`` and return its id. The same key gives the same run, however often.
+
+    ``queue``: the work queue of the deployment's pool, which is made where there is none; None: the deployment's own.
 
     Raises:
         NotLaunched: the API is away, has no such deployment, or refused the parameters.
@@ -34,7 +38,7 @@ async def launch(deployment: str, parameters: dict[str, JsonValue], *, key: str,
         except ObjectNotFound:
             raise NotLaunched(f"Prefect has no deployment {deployment}; run `prefect deploy --all`") from None
         run = await client.create_flow_run_from_deployment(
-            found.id, parameters=parameters, idempotency_key=key, name=name
+            found.id, parameters=parameters, idempotency_key=key, name=name, work_queue_name=queue
         )
     return str(run.id)
 

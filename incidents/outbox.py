@@ -68,7 +68,8 @@ def handlers(ledger: Ledger) -> Handlers:
     async def launch(job: dict[str, Any]) -> None:
         from incidents import launch as prefect
 
-        await prefect.launch(job["deployment"], job["parameters"], key=job["key"], name=job["name"])
+        asked = {name: job[name] for name in ("parameters", "key", "name")}
+        await prefect.launch(job["deployment"], **asked, queue=job.get("queue"))
 
     async def tell(job: dict[str, Any]) -> None:
         from incidents.channels import deliver

@@ -21,6 +21,15 @@ class Settings(BaseSettings):
     #: The team's playbook.
     playbook: Path = Path("playbook.yaml")
 
+    #: What the warm worker imports before it is needed, as a JSON list: modules that start no thread and connect to
+    #: nothing. Of lastgood's own packages it imports every module.
+    preload: tuple[str, ...] = (
+        *("flows", "remediations", "expectations"),
+        *("mlflow", "mlflow.tracking", "mlflow.store.model_registry.rest_store"),
+        *("great_expectations.expectations", "great_expectations.validator.validator", "duckdb_engine"),
+        *("boto3", "pandas", "pyarrow.parquet", "sqlalchemy.dialects.sqlite"),
+    )
+
     def ledger_url(self) -> str:
         """The SQLAlchemy URL of the ledger, SQLite in ``home`` by default."""
         if self.database_url is not None:

@@ -163,6 +163,7 @@ class _Delivery:
                 "deployment": f"{category}/{category}",
                 "parameters": {"incident": live},
                 "name": f"{live} {asset or 'no asset'}",
+                "queue": f"severity-{int(alert.severity)}",
             }
             self._writer.send("launch", f"launch:{live}", launch, incident=live)
             self._counts["opened"] += 1

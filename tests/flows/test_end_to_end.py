@@ -55,7 +55,7 @@ class Running:
 @pytest.fixture(scope="module")
 def deployed(prefect_server: Server) -> None:
     """Deploy everything in prefect.yaml, as the README says, without a prompt."""
-    for arguments in (["work-pool", "create", "lastgood", "--type", "process", "--overwrite"], ["deploy", "--all"]):
+    for arguments in (["work-pool", "create", "lastgood", "--type", "lastgood", "--overwrite"], ["deploy", "--all"]):
         command = [executable("prefect"), "--no-prompt", *arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -63,7 +63,7 @@ def deployed(prefect_server: Server) -> None:
 
 @pytest.fixture
 def running(deployed: None, broken_system: System, ledger: Ledger, tmp_path: Path) -> Iterator[Running]:
-    """Start the intake, with no credentials of production, and a process worker that has them."""
+    """Start the intake, with no credentials of production, and a worker that has them."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     hidden = {name: "" for name in os.environ if name.startswith(("AWS_", "MLFLOW_TRACKING"))}

@@ -76,6 +76,7 @@ def test_a_new_alert_opens_an_incident_and_asks_for_its_flow(anywhere: Ledger, b
         "deployment": "data/data",
         "parameters": {"incident": "INC-1"},
         "name": "INC-1 dataset:transactions",
+        "queue": "severity-3",
     }
     [delivery] = rows(anywhere, deliveries)
     assert (delivery.body, delivery.seen) == (payload(DRIFT), 1)
