@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
@@ -73,10 +74,11 @@ async def _client() -> AsyncIterator[PrefectClient]:
     from prefect.client.orchestration import get_client
     from prefect.settings import get_current_settings
 
-    if not get_current_settings().api.url:  # the client would start a server of its own
+    url = get_current_settings().api.url
+    if not url:  # the client would start a server of its own
         raise NotLaunched("PREFECT_API_URL is not set")
     try:
-        async with get_client() as client:
+        async with get_client(httpx_settings=_no_tls(url)) as client:
             yield client
     except httpx.HTTPStatusError as error:
         raise NotLaunched(
@@ -84,6 +86,11 @@ async def _client() -> AsyncIterator[PrefectClient]:
         ) from error
     except httpx.HTTPError as error:
         raise NotLaunched(f"Prefect's API is away ({type(error).__name__})") from error
+
+
+def _no_tls(url: str) -> dict[str, Any]:
+    """Where the address has no TLS, a context that trusts nobody: reading all certificates takes 20 ms a client."""
+    return {"verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)} if url.startswith("http://") else {}
 
 
 def _import() -> None:

@@ -25,9 +25,10 @@ class Settings(BaseSettings):
     #: nothing. Of lastgood's own packages it imports every module.
     preload: tuple[str, ...] = (
         *("flows", "remediations", "expectations"),
-        *("mlflow", "mlflow.tracking", "mlflow.store.model_registry.rest_store"),
+        *("mlflow", "mlflow.store.model_registry.rest_store", "mlflow.tracking.request_header.registry"),
         *("great_expectations.expectations", "great_expectations.validator.validator", "duckdb_engine"),
-        *("boto3", "pandas", "pyarrow.parquet", "sqlalchemy.dialects.sqlite"),
+        *("boto3", "pandas.core.arrays.arrow.extension_types", "pyarrow.dataset", "pyarrow.pandas_compat"),
+        *("jinja2.ext", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"),
     )
 
     def ledger_url(self) -> str:

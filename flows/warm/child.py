@@ -16,6 +16,23 @@ from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
+from prefect._internal.control_listener import configure_from_env
+from prefect.context import AsyncClientContext, refresh_global_settings_context
+from prefect.engine import _drive_run_flow_result, handle_engine_signals
+from prefect.flow_engine import load_flow, run_flow
+from prefect.logging.loggers import flow_run_logger
+
+from flows import ready
+
+#: Libraries that start threads when they are imported, unless told not to (the last one is Arrow's allocator). A
+#: person's own setting wins.
+ONE_THREAD = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+
 
 def live(pipe: Connection) -> NoReturn:
     """Get ready, wait for a run, execute it, and end as a process that had been started for it would."""
@@ -39,39 +56,34 @@ def live(pipe: Connection) -> NoReturn:
 def _wait_and_execute(pipe: Connection) -> None:
     # One loop and one context for both, so that the run finds the client that was connected before it came.
     runner = asyncio.Runner()
-    with contextlib.suppress(Exception):  # Prefect is away: then the run makes its own connection, or says so
+    made, stamped = dict(os.environ), None
+    with contextlib.suppress(Exception):  # what can't be made ready the run makes itself, or says why not
         runner.run(_connect())
+        stamped = ready.ready()
     try:
         job = json.loads(pipe.recv_bytes())
     except EOFError:  # the server is gone, and nothing was asked for
         return
     pipe.close()
-    if _settings(job["env"]) != _settings(dict(os.environ)):  # a work pool's own: what was made ready does not fit
+    os.environ.clear()
+    os.environ.update(job["env"])
+    if _lasting(job["env"]) != _lasting(made):  # a work pool's own environment: what was made ready does not fit
+        refresh_global_settings_context()
         runner = asyncio.Runner()
+        ready.forget()
+    elif ready.stamp() != stamped:
+        ready.forget()
     _execute(job, runner)
 
 
 async def _connect() -> None:
     """Make the client that the flow's engine will use, and open its connection."""
-    from prefect.context import AsyncClientContext
-
     found = await AsyncClientContext().__aenter__()
     await found.client.hello()
 
 
 def _execute(job: dict[str, Any], runner: asyncio.Runner) -> None:
-    """Run a flow run, with the environment that its worker gives it."""
-    from prefect._internal.control_listener import configure_from_env
-    from prefect.context import refresh_global_settings_context
-    from prefect.engine import _drive_run_flow_result, handle_engine_signals
-    from prefect.flow_engine import load_flow, run_flow
-    from prefect.logging.loggers import flow_run_logger
-
-    same = _settings(job["env"]) == _settings(dict(os.environ))
-    os.environ.clear()
-    os.environ.update(job["env"])
-    if not same:
-        refresh_global_settings_context()
+    """Run a flow run."""
     if job["directory"]:
         os.chdir(job["directory"])
     configure_from_env()
@@ -92,15 +104,13 @@ def _execute(job: dict[str, Any], runner: asyncio.Runner) -> None:
 
 
 async def _read(run_id: UUID) -> Any:
-    from prefect.context import AsyncClientContext
-
     async with AsyncClientContext.get_or_create() as found:
         return await found.client.read_flow_run(run_id)
 
 
-def _settings(env: dict[str, str]) -> dict[str, str]:
-    """Prefect's settings in an environment, without what is said to one run only (``PREFECT__...``)."""
-    return {name: value for name, value in env.items() if name.startswith("PREFECT_") and name[8:9] != "_"}
+def _lasting(env: dict[str, str]) -> dict[str, str]:
+    """An environment without what Prefect says to one run only, and what the fork server said to libraries."""
+    return {name: value for name, value in env.items() if not name.startswith("PREFECT__") and name not in ONE_THREAD}
 
 
 def _leave(status: int) -> NoReturn:

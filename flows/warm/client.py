@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -49,8 +50,8 @@ class Child:
 class ForkServer:
     """One fork server process, started again whenever it dies."""
 
-    def __init__(self, imports: list[str], spare: int = SPARE) -> None:
-        self._imports, self._spare = imports, spare
+    def __init__(self, imports: list[str], environment: Callable[[], dict[str, str]], spare: int = SPARE) -> None:
+        self._imports, self._environment, self._spare = imports, environment, spare
         self._line: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None
         #: Set while everything is imported and a run begins at once.
@@ -80,6 +81,7 @@ class ForkServer:
                     *self._imports,
                 ],
                 stdin=subprocess.DEVNULL,
+                env=self._environment(),
                 pass_fds=[theirs.fileno()],
             )
         self._line = Connection(ours.detach())

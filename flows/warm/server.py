@@ -31,19 +31,13 @@ from flows.warm import child
 from flows.warm.fingerprint import fingerprint
 
 #: What every run imports. What else is imported beforehand, the worker says.
-ENGINE = ("prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect.events.clients")
+ENGINE = (
+    *("prefect.engine", "prefect.flow_engine", "prefect.task_engine", "prefect.events.clients"),
+    *("prefect._internal.observers", "prefect.utilities.visualization", "rich._emoji_codes"),
+)
 
 #: Packages of which every module is imported.
 OURS = ("flows", "remediations", "expectations")
-
-#: Libraries that start threads when they are imported, unless told not to (the last one is Arrow's allocator). A
-#: person's own setting wins.
-ONE_THREAD = {
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",
-}
 
 #: How often a server with nothing to do looks whether its code has changed, in seconds.
 LOOK_EVERY = 2.0
@@ -151,7 +145,7 @@ class Server:
 
 def one_thread() -> None:
     """Ask the libraries that are about to be imported to start no threads."""
-    for name, value in ONE_THREAD.items():
+    for name, value in child.ONE_THREAD.items():
         os.environ.setdefault(name, value)
 
 
@@ -161,8 +155,9 @@ def preload(imports: list[str]) -> None:
         try:
             module = importlib.import_module(name)
             if name in OURS:
-                for found in pkgutil.iter_modules(module.__path__):
-                    importlib.import_module(f"{name}.{found.name}")
+                for found in pkgutil.walk_packages(module.__path__, f"{name}."):
+                    if not found.name.endswith("__main__"):
+                        importlib.import_module(found.name)
         except Exception:
             print(f"the fork server could not import {name}:", file=sys.stderr)
             traceback.print_exc()

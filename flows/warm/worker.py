@@ -76,7 +76,7 @@ class WarmWorker(ProcessWorker):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.forks = ForkServer(list(settings().preload))
+        self.forks = ForkServer(list(settings().preload), _environment)
         self._context: FlowRunExecutorContext | None = None
         self._wake = anyio.Event()
         self._polling = anyio.Lock()
@@ -194,8 +194,7 @@ class _Starter:
 
     def _environment(self, flow_run: FlowRun) -> dict[str, str]:
         """What ``prefect.runner``'s own starter gives to a new interpreter."""
-        prefects = get_current_settings().to_environment_variables(exclude_unset=True)
-        env: dict[str, str | None] = {**os.environ, **self._configuration.env, **prefects}
+        env: dict[str, str | None] = {**os.environ, **self._configuration.env, **_prefects()}
         port, token = self._channel.register(flow_run.id)
         env |= {
             "PREFECT__FLOW_RUN_ID": str(flow_run.id),
@@ -210,3 +209,13 @@ class _Starter:
     def _directory(self) -> str | None:
         chosen = self._configuration.working_dir or (self._configuration.imported or (None, None))[1]
         return str(chosen) if chosen and Path(chosen).is_dir() else None
+
+
+def _prefects() -> dict[str, str]:
+    """Prefect's settings of this worker, from wherever it has them."""
+    return get_current_settings().to_environment_variables(exclude_unset=True)
+
+
+def _environment() -> dict[str, str]:
+    """The environment of every run for which its work pool says nothing more."""
+    return {**os.environ, **_prefects()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -270,6 +271,21 @@ async def changing(file: str):
         module.write_text(code.format("second"))
         run, file = pool.start("changing", module="lastgood_changing")
         assert (pool.state(run), file.read_text()) == ("Completed", "second")
+
+
+def test_a_changed_playbook_is_read_by_the_next_run(prefect_server: Server, tmp_path: Path) -> None:
+    """A child that has read the playbook while it waited does not go by it once the file has changed."""
+    playbook, name = tmp_path / "playbook.yaml", f"warm-{secrets.token_hex(3)}"
+    playbook.write_text((ROOT / "playbook.yaml").read_text())
+    running = worker(tmp_path, name)
+    running.settings |= {"LASTGOOD_PLAYBOOK": str(playbook), "LASTGOOD_HOME": str(tmp_path)}
+    with running, get_client(sync_client=True) as client:
+        pool = Pool(client, tmp_path, running, name, "")
+        for line in ("", "# a word more\n"):
+            playbook.write_text(playbook.read_text() + line)
+            run, file = pool.start("book")
+            assert pool.state(run) == "Completed"
+            assert file.read_text() == hashlib.sha256(playbook.read_bytes()).hexdigest()
 
 
 def test_prefects_own_worker_runs_the_same_deployments(prefect_server: Server, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
+from incidents.playbook import playbook
+
 
 @flow
 async def tell(file: str) -> None:
@@ -28,6 +30,12 @@ async def tell(file: str) -> None:
     }
     get_run_logger().info("it is %s", seen["pid"])
     Path(file).write_text(json.dumps(seen))
+
+
+@flow
+async def book(file: str) -> None:
+    """Write down which playbook it goes by."""
+    Path(file).write_text(playbook().digest)
 
 
 @flow
