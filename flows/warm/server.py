@@ -65,8 +65,10 @@ class Server:
         preload(self.imports)
         seen = fingerprint()
         self.say({"ready": True})
+        ready: list[Any] = []
         while True:
-            while len(self.waiting) < self.spare:
+            # Getting ready takes work, so while there is something to do only the last child is replaced at once.
+            while len(self.waiting) < (1 if ready else self.spare):
                 self.fork()
             ready = wait([self.control, self._woken], LOOK_EVERY)
             if self._woken in ready:
