@@ -19,10 +19,10 @@ from incidents.history import ALERTS, History
 from incidents.ledger import Ledger
 from incidents.models import Frozen, Mode, Plan, Severity
 from incidents.playbook import Playbook
-from incidents.schema import DECISIONS
+from incidents.schema import DEEDS
 
 #: What has to be read for it.
-KINDS = (*ALERTS, *DECISIONS, "planned", "paused", "unpaused", "autonomy_reset")
+KINDS = (*ALERTS, *DEEDS, "planned", "gated", "paused", "unpaused", "autonomy_reset")
 
 #: In a past decision the lease is known only from what its gate said.
 _SOMEBODY = "somebody else, as recorded then,"

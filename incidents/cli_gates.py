@@ -17,7 +17,7 @@ from incidents.history import AUTOMATION, History
 from incidents.ledger import ledger
 from incidents.models import Category, Mode, Plan, Risk, Severity, now
 from incidents.playbook import Playbook, playbook
-from incidents.schema import DECISIONS
+from incidents.schema import DEEDS
 
 By = Annotated[str, typer.Option(metavar="NAME", help="Who says so; it stands on the record.")]
 Because = Annotated[str, typer.Option(metavar="TEXT", help="Why; it stands on the record.")]
@@ -40,7 +40,7 @@ def unpause(by: By, because: Because) -> None:
 def autonomy() -> None:
     """Show what each action has earned, for each category and severity."""
     book, past, cells = playbook(), History(), dict[tuple[str, Category, Severity], list[Deed]]()
-    for event in ledger().events(kinds=[*DECISIONS, "autonomy_reset"], since=now() - book.back):
+    for event in ledger().events(kinds=[*DEEDS, "autonomy_reset"], since=now() - book.back):
         past.add(event)
     for deed in past.deeds:
         cells.setdefault((deed.action, deed.category, deed.severity), []).append(deed)

@@ -5,6 +5,7 @@ A kind, once written, is read for ever: fields may be added with a default, neve
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
@@ -158,6 +159,9 @@ class Applying(Frozen):
     #: What each gate said when it was asked again, in the transaction that wrote this, and which playbook decided.
     gates: tuple[Gate, ...] = ()
     playbook: str = ""
+    #: The plan's action, and what else was asked, so that an intent says by itself what it is about.
+    action: str = ""
+    asked: Asked | None = None
 
 
 class Applied(Frozen):
@@ -323,6 +327,13 @@ class Event(Frozen):
 def parse_body(text: str) -> Body:
     """Read an event's body from its stored text."""
     return _body.validate_json(text)
+
+
+def slim_body(text: str) -> Body:
+    """The same without the gates' sheets, which are most of an intent's bytes, and which a gate never looks back on."""
+    values = json.loads(text)
+    values.pop("gates", None)
+    return _body.validate_python(values)
 
 
 def body_json(body: Body) -> dict[str, JsonValue]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from incidents import events as e
-from incidents.events import Asked, Event
+from incidents.events import Event
 from incidents.facts import Deed, Facts, Request
 from incidents.leases import LIFETIME
 from incidents.models import Alert
@@ -34,7 +34,8 @@ class History:
 
     def __init__(self) -> None:
         self.deeds: list[Deed] = []
-        self._asked: dict[_Key, tuple[str, Asked]] = {}
+        #: The last event that was taken in.
+        self.seq = 0
         self._newest: dict[_Key, int] = {}
         #: Incident -> the target of the intent that is its last word, and when it was put on the record.
         self._intents: dict[str, tuple[str, datetime]] = {}
@@ -45,6 +46,7 @@ class History:
 
     def add(self, event: Event) -> None:  # noqa: PLR0912  # one line a kind of event, nothing nested
         """Take the next event in."""
+        self.seq = event.seq
         incident, asset = event.incident or "", event.subject or ""
         match event.body:
             case e.Opened(alert=alert):
@@ -55,10 +57,8 @@ class History:
                 self._firing[incident].setdefault(_episode(alert), event.at)
             case e.AlertEnded(alert=alert):
                 self._firing[incident].pop(_episode(alert), None)
-            case e.Gated() as gated if gated.asked:
-                self._asked[incident, gated.plan] = gated.action, gated.asked
-            case e.Applying(plan=plan):
-                self._begun(event, incident, plan)
+            case e.Applying() as intent:
+                self._begun(event, intent)
             case e.Undoing():
                 self._intents[incident] = asset, event.at
             case e.Applied(plan=plan):
@@ -106,21 +106,18 @@ class History:
             self._closed.discard(asset)
             self._reopened[asset].append(event.at)
 
-    def _begun(self, event: Event, incident: str, plan: str) -> None:
+    def _begun(self, event: Event, intent: e.Applying) -> None:
+        incident, asked = event.incident or "", intent.asked
         self._intents[incident] = event.subject or "", event.at
-        key = incident, plan
-        newest = self._newest.get(key)
-        if newest is not None and not self.deeds[newest].applied:
+        newest = self._newest.get((incident, intent.plan))
+        if asked is None or (newest is not None and not self.deeds[newest].applied):
             return  # entered again after a crash: it is the same deed
-        action, asked = self._asked.get(key, ("", None))
-        if asked is None:
-            return
-        self._newest[key] = len(self.deeds)
+        self._newest[incident, intent.plan] = len(self.deeds)
         self.deeds.append(
             Deed(
                 incident=incident,
-                plan=plan,
-                action=action,
+                plan=intent.plan,
+                action=intent.action,
                 asset=asked.changes,
                 category=asked.category,
                 severity=asked.severity,

@@ -39,9 +39,8 @@ events = Table(
     sqlite_with_rowid=False,
 )
 
-#: What the gates look back on: decisions, changes and how they ended. None of these comes from the intake.
-DECISIONS = (
-    "gated",
+#: What the gates look back on: changes, and how they ended. None of these comes from the intake.
+DEEDS = (
     "applying",
     "applied",
     "verified",
@@ -54,8 +53,8 @@ DECISIONS = (
     "not_confirmed",
 )
 #: The condition of the index, word for word, because a query that uses the index has to say it word for word.
-IS_DECISION = f"kind IN ({', '.join(repr(kind) for kind in DECISIONS)})"
-Index("events_of_decisions", events.c.at, sqlite_where=text(IS_DECISION), postgresql_where=text(IS_DECISION))
+IS_DEED = f"kind IN ({', '.join(repr(kind) for kind in DEEDS)})"
+Index("events_of_deeds", events.c.at, sqlite_where=text(IS_DEED), postgresql_where=text(IS_DEED))
 
 #: The inbox: what was received, byte for byte, once for each distinct body.
 deliveries = Table(
