@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from flows import by_hand, steps
+from flows import by_hand
 from flows.data import data
 from flows.model import model
 from incidents import gatekeeper
@@ -56,7 +56,7 @@ def test_a_pause_between_the_decision_and_the_change_stops_it(
         ledger.append(Paused(why="stop everything"), actor="person:anna", subject=AUTOMATION)
         return gated
 
-    monkeypatch.setattr(steps.gatekeeper, "ask", then_paused)
+    monkeypatch.setattr(gatekeeper, "ask", then_paused)
     outcome = run(data, incident)
     assert outcome.status is Status.escalated
     assert "automation is paused, anna: stop everything" in outcome.why
@@ -131,7 +131,7 @@ def test_what_stops_firing_while_it_is_held_down_is_left(
         ledger.append(ended, actor="intake:generic", incident=incident)
         return gated
 
-    monkeypatch.setattr(steps.gatekeeper, "ask", then_over)
+    monkeypatch.setattr(gatekeeper, "ask", then_over)
     assert run(data, incident).status is Status.escalated
     assert broken_system.dataset == broken_system.broken
     assert "hold-down gate: ask, no alert of the incident is firing any more" in lastgood("why", incident)

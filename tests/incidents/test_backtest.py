@@ -12,9 +12,11 @@ import pytest
 from typer.testing import Result
 
 from incidents import events as e
-from incidents.backtest import backtest
+from incidents import history
+from incidents.backtest import Report, backtest
 from incidents.gatekeeper import Refused, ask, intend
 from incidents.history import AUTOMATION
+from incidents.leases import lease
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Mode, Plan, Risk, Severity, Verdict, now
 from incidents.playbook import Playbook, load
@@ -78,6 +80,42 @@ def test_the_same_playbook_decides_the_same(ledger: Ledger, book: Playbook, seed
     assert len({(decision.was, decision.now) for decision in report.decisions}) > 1
     assert report.changed == ()
     assert report.skipped == 0
+    assert said(report) == recorded(ledger)
+
+
+def said(report: Report) -> dict[str, str]:
+    """Incident -> what stands in the way, as the decision made again has it."""
+    return {decision.incident: decision.why for decision in report.decisions}
+
+
+def recorded(ledger: Ledger) -> dict[str, str]:
+    """Incident -> what stood in the way, as the record has it."""
+    found = {}
+    for event in ledger.events(kinds=["gated"]):
+        assert isinstance(event.body, e.Gated)
+        in_the_way = [f"{gate.name}: {gate.why}" for gate in event.body.gates if gate.says is not Mode.run]
+        found[event.incident or ""] = "; ".join(in_the_way)
+    return found
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_what_is_under_way_is_told_from_what_crashed(
+    ledger: Ledger, book: Playbook, monkeypatch: pytest.MonkeyPatch, dead: bool
+) -> None:
+    """Leases are gone by the time of a backtest: an intent younger than a lease lives was at work, an older one not."""
+    with ledger.write() as writer:
+        body = e.Opened(category=Category.data, severity=Severity.high, asset=None, title="trouble")
+        first = asking.asked(incident=writer.open(body, actor="intake:generic"))
+    with lease(ledger, first.plan.target, first.incident):
+        intend(ledger, book, first, "flow:data", 1)
+        if not dead:
+            live(ledger, book, 1, 2)
+    if dead:
+        live(ledger, book, 1, 2)
+        monkeypatch.setattr(history, "LIFETIME", timedelta(0))
+    report = backtest(ledger, book, LONG_AGO)
+    assert said(report) == recorded(ledger)
+    assert ("a crash left in doubt" in report.decisions[0].why) is dead
 
 
 def test_what_another_playbook_would_do(ledger: Ledger, book: Playbook) -> None:

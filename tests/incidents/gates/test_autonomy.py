@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from incidents.gates.autonomy import standing, wilson
@@ -95,12 +95,20 @@ def test_wilson_by_known_values(successes: int, trials: int, bound: float) -> No
     assert wilson(successes, trials, 0.95) == pytest.approx(bound, abs=5e-5)
 
 
-@given(past=histories(20), at_least=st.integers(1, 6), strict=st.booleans(), recover_after=st.integers(0, 4))
-def test_more_history_of_no_help_is_never_milder(
-    past: tuple[Any, ...], at_least: int, strict: bool, recover_after: int
-) -> None:
+@given(
+    past=histories(20),
+    rules=st.builds(
+        Autonomy,
+        at_least=st.integers(1, 6),
+        strict=st.booleans(),
+        recover_after=st.integers(0, 4),
+        run_from=st.sampled_from([0.2, 0.5]),
+        ask_from=st.sampled_from([0, 0.2]),
+    ),
+)
+@example(past=(deed(0),) * 4, rules=Autonomy(at_least=5, strict=True, run_from=0.3))
+def test_more_history_of_no_help_is_never_milder(past: tuple[Any, ...], rules: Autonomy) -> None:
     """A failure, or a look without an answer, at any place in the history: never a milder word."""
-    rules = Autonomy(at_least=at_least, strict=strict, recover_after=recover_after)
     before = standing(past, rules)
     for place in range(len(past) + 1):
         for more in (deed(0, **BAD), deed(0, **UNDONE), deed(0, **UNKNOWN)):

@@ -68,6 +68,15 @@ def test_a_window_by_cron_is_what_a_calendar_says(seconds: int) -> None:
     assert frozen_until(weekend(), at) == (end if at < end else None)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "held"), [(-1, False), (0, True), (59, True), (62 * 3600 - 1, True), (62 * 3600, False)]
+)
+def test_a_window_holds_from_its_first_second_to_its_last(seconds: int, held: bool) -> None:
+    """It holds in the very second in which it begins, and no more in the one in which it ends."""
+    start = datetime(2026, 11, 27, 18, tzinfo=BERLIN).astimezone(UTC)
+    assert (frozen_until(weekend(), start + timedelta(seconds=seconds)) is not None) is held
+
+
 @given(seconds=st.integers(-3 * 86400, 5 * 86400))
 def test_a_window_by_days_holds_from_midnight_to_midnight(seconds: int) -> None:
     """Its first and its last day are both in it, as its own time zone has them, also where the clocks change."""
