@@ -120,7 +120,7 @@ def _put(body: e.Paused | e.Unpaused | e.AutonomyReset, actor: str) -> None:
 
 def _last_asked(action: str) -> e.Asked | None:
     """What the gates were last asked about the action; its risk and way back stand there."""
-    for event in reversed(ledger().events(kinds=["gated"])):
+    for event in reversed(ledger().events(kinds=["gated"], since=now() - playbook().back)):
         if isinstance(event.body, e.Gated) and event.body.action == action and event.body.asked:
             return event.body.asked
     return None

@@ -43,7 +43,7 @@ class Limits(Frozen):
     cool_down_seconds: float = Field(
         15, ge=0, le=86400 * 31, description="How long the same action leaves the same asset alone after it began."
     )
-    hold_down_seconds: dict[Severity, float] = Field(
+    hold_down_seconds: dict[Severity, Annotated[float, Field(ge=0, le=86400)]] = Field(
         default_factory=dict,
         description="How long an alert must have fired before anything runs; the flow waits and looks again. None: 0.",
     )
