@@ -41,7 +41,7 @@ class Limits(Frozen):
         description="How many actions may begin in all. Above it everything asks, and people get one message for all.",
     )
     cool_down_seconds: float = Field(
-        15, ge=0, le=86400 * 31, description="How long the same action leaves the same asset alone after it began."
+        900, ge=0, le=86400 * 31, description="How long the same action leaves the same asset alone after it began."
     )
     hold_down_seconds: dict[Severity, Annotated[float, Field(ge=0, le=86400)]] = Field(
         default_factory=dict,

@@ -49,10 +49,11 @@ def test_what_if_prints_every_gate_and_does_nothing(run: Run, ledger: Ledger) ->
 
 
 def test_what_if_at_a_time(run: Run, ledger: Ledger, book: Playbook) -> None:
-    """Of a time before the last run, the cool-down knows nothing of it; risk and way back come from the record."""
+    """Of a time before the last run, no gate knows of it; risk and way back come from the record."""
     ran(ledger, book, Health.healthy)
-    assert "cool-down gate: ask, rollback_dataset began on dataset:transactions" in run(*WHAT_IF).stdout
-    assert run(*WHAT_IF, "--at", "2026-01-01T12:00").exit_code == 0
+    assert "action budget gate: run, rollback_dataset has begun once" in run(*WHAT_IF).stdout
+    before = run(*WHAT_IF, "--at", "2026-01-01T12:00")
+    assert (before.exit_code, "rollback_dataset has begun 0 times" in before.stdout) == (0, True)
     assert run(*WHAT_IF, "--risk", "high").exit_code == 1
 
 

@@ -264,7 +264,9 @@ def test_the_shipped_playbook(book: Playbook) -> None:
 
 
 def test_what_holds_automation_back_has_defaults(tmp_path: Path, book: Playbook) -> None:
-    """Without these sections the limits are the shipped ones, and nothing runs by itself at severity 1."""
+    """Without these sections the limits are the shipped ones, but for what the demo needs: a short cool-down, and the
+    word that lets anything run by itself at severity 1.
+    """
     document = tree()
     for section in ("limits", "freeze", "autonomy"):
         del document[section]
@@ -272,7 +274,8 @@ def test_what_holds_automation_back_has_defaults(tmp_path: Path, book: Playbook)
     path.write_text(text_of(document), encoding="utf-8")
     found = load(path, {})
     none = dict.fromkeys(Severity, 0.0)
-    assert found.limits.model_copy(update={"hold_down_seconds": none}) == book.limits
+    assert found.limits.model_copy(update={"hold_down_seconds": none, "cool_down_seconds": 5}) == book.limits
+    assert found.limits.cool_down_seconds == 900
     assert found.autonomy.model_copy(update={"critical_runs_alone": True}) == book.autonomy
     assert (found.freeze, found.autonomy.critical_runs_alone) == ((), False)
 
