@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from incidents import audit as proof
-from incidents.cli_terminal import WRONG_USE, Commands, Trouble, say
+from incidents.cli_terminal import Commands, Trouble, moment, say
 from incidents.ledger import ledger
 from incidents.playbook import Playbook, load
 from incidents.settings import settings
@@ -37,7 +36,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="The file to write; stdout by default.")] = None,
 ) -> None:
     """Write the events as JSON lines, each with its hash."""
-    start = _moment(since) if since else None
+    start = moment(since, "--since") if since else None
     if out is None:
         proof.export(ledger(), sys.stdout, since=start)
         return
@@ -59,11 +58,3 @@ def check(file: Annotated[Path | None, typer.Argument(help="LASTGOOD_PLAYBOOK by
 def schema() -> None:
     """Print the JSON Schema of the playbook, for editors."""
     sys.stdout.write(json.dumps(Playbook.model_json_schema(), indent=2) + "\n")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Trouble(f"--since {text!r} is not a date or time such as 2026-11-23T07:00", WRONG_USE) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
