@@ -6,16 +6,15 @@ stored fails alone.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
+from incidents.batches import Batches
 from incidents.intake import WrongShape, alertmanager, generic, store, strict_json
 from incidents.intake.inbox import Delivery
 from incidents.intake.store import Receipt
@@ -29,19 +28,16 @@ _log = logging.getLogger(__name__)
 AWAY = (OperationalError, InterfaceError, NoConnection)
 
 #: A group is full at so many deliveries or bytes; it is read into objects that take many times as much.
-_MOST_GROUPED, _MOST_GROUPED_BYTES = 200, 1024 * 1024
+_MOST, _HEAVIEST = 200, 1024 * 1024
 
 _PARSERS = {"alertmanager": alertmanager.parse, "generic": generic.parse}
 
-#: What came of a delivery: the receipt, or why there is none.
-_Outcome = Receipt | Exception
 
+class Posted(NamedTuple):
+    """A body as it came, and who sent it."""
 
-@dataclass(frozen=True)
-class _Waiting:
     sender: str
     body: bytes
-    outcome: asyncio.Future[_Outcome]
 
 
 class Groups:
@@ -49,9 +45,13 @@ class Groups:
 
     def __init__(self, ledger: Ledger, playbook: Playbook) -> None:
         self._ledger, self._playbook = ledger, playbook
-        self._waiting: deque[_Waiting] = deque()
-        self._thread = ThreadPoolExecutor(1, "intake")
-        self._working: asyncio.Task[None] | None = None
+        self._batches: Batches[Posted, Receipt] = Batches(
+            self._store,
+            most=_MOST,
+            weigh=lambda posted: len(posted.body),
+            heaviest=_HEAVIEST,
+            thread=ThreadPoolExecutor(1, "intake"),
+        )
 
     async def take(self, sender: str, body: bytes) -> Receipt:
         """Store one delivery; it is stored when this returns.
@@ -60,56 +60,27 @@ class Groups:
             incidents.intake.strict_json.Malformed: the body is not JSON.
             WrongShape: the document is not of the sender's format.
         """
-        waiting = _Waiting(sender, body, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._working is None:
-            self._working = asyncio.create_task(self._work())
-        outcome = await waiting.outcome
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        return await self._batches.do(Posted(sender, body))
 
-    async def _work(self) -> None:
-        """Store groups until nobody waits any more."""
-        try:
-            while self._waiting:
-                group = self._next()
-                outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._store, group)
-                for one, outcome in zip(group, outcomes, strict=True):
-                    if not one.outcome.done():  # its request may have been given up
-                        one.outcome.set_result(outcome)
-        finally:
-            self._working = None
-
-    def _next(self) -> list[_Waiting]:
-        group, size = [self._waiting.popleft()], 0
-        while self._waiting and len(group) < _MOST_GROUPED:
-            size += len(group[-1].body)
-            if size + len(self._waiting[0].body) > _MOST_GROUPED_BYTES:
-                break
-            group.append(self._waiting.popleft())
-        return group
-
-    def _store(self, group: Sequence[_Waiting]) -> list[_Outcome]:
-        """What came of each of a group; this runs in the thread, and raises nothing."""
-        read = [self._read(one) for one in group]
-        deliveries = [one for one in read if isinstance(one, Delivery)]
-        outcomes = iter(self._accept(deliveries) if deliveries else ())
+    def _store(self, group: list[Posted]) -> list[Receipt | Exception]:
+        read = [self._read(posted) for posted in group]
+        outcomes = iter(self._accept([one for one in read if isinstance(one, Delivery)]))
         return [next(outcomes) if isinstance(one, Delivery) else one for one in read]
 
-    def _read(self, one: _Waiting) -> Delivery | Exception:
-        parse = _PARSERS[self._playbook.senders[one.sender].format]
+    def _read(self, posted: Posted) -> Delivery | Exception:
+        parse = _PARSERS[self._playbook.senders[posted.sender].format]
         try:
-            return Delivery(one.sender, one.body, parse(strict_json.parse(one.body), now()))
+            return Delivery(posted.sender, posted.body, parse(strict_json.parse(posted.body), now()))
         except (strict_json.Malformed, WrongShape) as refused:
             return refused
-        except Exception as error:
-            _log.exception("a delivery of %s can't be read", one.sender)
+        except Exception as error:  # a mistake of ours, and the others of the group are not to blame
             return error
 
-    def _accept(self, deliveries: list[Delivery]) -> list[_Outcome]:
+    def _accept(self, deliveries: Sequence[Delivery]) -> Sequence[Receipt | Exception]:
+        if not deliveries:
+            return []
         try:
-            return list(store.accept(self._ledger, self._playbook, deliveries))
+            return store.accept(self._ledger, self._playbook, deliveries)
         except AWAY as error:
             return [error] * len(deliveries)
         except Exception as error:
