@@ -88,6 +88,7 @@ class Load:
 
 def main(
     port: int,
+    *,
     first: Annotated[int, typer.Option(help="The number of the first alert.")] = 0,
     bodies: int = 3000,
     alerts: Annotated[int, typer.Option(help="In each body.")] = 1,

@@ -1,4 +1,4 @@
-"""The two sides of ``benchmarks.intake``, each a process of its own, on the very uvicorn that ``lastgood serve`` runs."""
+"""The sides of ``benchmarks.intake``, each a process of its own, on the very uvicorn that ``lastgood serve`` runs."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from incidents import schema
@@ -84,10 +84,20 @@ class Ledger:
         with self.engine.connect() as connection:
             return list(connection.execute(select(table).order_by(table.c.number.desc()).limit(limit)))
 
-    def rows(self) -> Iterable[Any]:
-        """Every event as it is stored, in order, without holding them all in memory."""
+    def length(self) -> int:
+        """The number of the last event."""
         with self.engine.connect() as connection:
-            query = select(schema.events).order_by(schema.events.c.seq)
+            return connection.scalar(select(func.max(schema.events.c.seq))) or 0
+
+    def rows(self, *, first: int | None = None, last: int | None = None) -> Iterable[Any]:
+        """Every event as it is stored, in order, without holding them all in memory."""
+        table = schema.events
+        query = select(table).order_by(table.c.seq)
+        if first is not None:
+            query = query.where(table.c.seq >= first)
+        if last is not None:
+            query = query.where(table.c.seq <= last)
+        with self.engine.connect() as connection:
             yield from connection.execution_options(yield_per=1000).execute(query)
 
 

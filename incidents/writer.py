@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from incidents import schema
-from incidents.chain import GENESIS
+from incidents.chain import GENESIS, chain
 from incidents.events import Alerted, Body, Escalated, Event, NotConfirmed, Opened, Resolved, body_json
-from incidents.models import Status, canonical, digest, now
+from incidents.models import Status, canonical, now
 
 #: More rows than this don't wait for the end of the transaction.
 _MOST_WAITING = 1000
@@ -76,7 +76,7 @@ class Writer:
             "actor": actor,
             "body": canonical(body_json(body)),
         }
-        whole = columns["hash"] = digest([before, *columns.values()])
+        whole = columns["hash"] = chain(before, list(columns.values()))
         self._appended.append(columns)
         self._last = (seq, whole)
         if incident is not None:

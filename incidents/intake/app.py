@@ -8,6 +8,7 @@ send it again. It is a 503 and never a 429, because Alertmanager does not try ag
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -48,6 +49,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # what is loaded now stays, and need not be looked through at every collection
         stop = asyncio.Event()
         working = asyncio.create_task(outbox.run(ledger, jobs, stop, wake))
         yield

@@ -17,7 +17,12 @@ Key = tuple[str, str, str]
 
 _columns = episodes.c
 _KEY = (_columns.sender, _columns.fingerprint, _columns.episode)
-_KNOWN = select(episodes).where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
+#: SQLite finds nothing by a tuple and would read the whole table; it finds by the first two, and then compares.
+_KNOWN = select(episodes).where(
+    _columns.sender.in_(bindparam("senders", expanding=True)),
+    _columns.fingerprint.in_(bindparam("fingerprints", expanding=True)),
+    tuple_(*_KEY).in_(bindparam("keys", expanding=True)),
+)
 _NEW = insert(episodes)
 _CHANGED = (
     update(episodes)
@@ -49,7 +54,10 @@ def look_up(connection: Connection, wanted: Iterable[Key]) -> dict[Key, Episode]
     """Those of the episodes that are in the table."""
     keys, found = list(dict.fromkeys(wanted)), dict[Key, Episode]()
     for start in range(0, len(keys), AT_ONCE):
-        for row in connection.execute(_KNOWN, {"keys": keys[start : start + AT_ONCE]}):
+        some = keys[start : start + AT_ONCE]
+        senders, fingerprints = {key[0] for key in some}, {key[1] for key in some}
+        asked = {"senders": list(senders), "fingerprints": list(fingerprints), "keys": some}
+        for row in connection.execute(_KNOWN, asked):
             found[row.sender, row.fingerprint, row.episode] = Episode(row.incident, row.firing, stored=True)
     return found
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from incidents.intake import Parsed
 from incidents.models import now
@@ -17,7 +17,7 @@ AT_ONCE = 500
 
 _columns = deliveries.c
 _KNOWN = select(_columns.sender, _columns.sha256).where(
-    tuple_(_columns.sender, _columns.sha256).in_(bindparam("bodies", expanding=True))
+    _columns.sender.in_(bindparam("senders", expanding=True)), _columns.sha256.in_(bindparam("hashes", expanding=True))
 )
 _KEEP = insert(deliveries)
 _SEEN = (
@@ -46,7 +46,9 @@ def keep(connection: Connection, received: Sequence[Delivery]) -> list[bool]:
     asked = [(one.sender, one.sha256) for one in received]
     known = set[tuple[str, str]]()
     for start in range(0, len(asked), AT_ONCE):
-        found = connection.execute(_KNOWN, {"bodies": asked[start : start + AT_ONCE]})
+        some = asked[start : start + AT_ONCE]
+        senders, hashes = {sender for sender, _ in some}, [sha256 for _, sha256 in some]
+        found = connection.execute(_KNOWN, {"senders": list(senders), "hashes": hashes})
         known.update((row.sender, row.sha256) for row in found)
     moment, was_there, new, again = now().isoformat(), [], [], []
     for one, key in zip(received, asked, strict=True):
