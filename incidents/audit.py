@@ -39,15 +39,20 @@ def verify(ledger: Ledger) -> Report:
     A long record is checked by several processes. Only where that finds anything is it walked from its beginning, so
     that the findings are the same.
     """
+    whole = _side_by_side(ledger)
+    return _walk(ledger) if whole is None else whole
+
+
+def _side_by_side(ledger: Ledger) -> Report | None:
+    """The report on a long record that is whole; None for any other, of which nothing more is known then."""
     try:
         events = ledger.length()
-    except UNREADABLE:
-        events = 0
-    if events >= LONG:
-        whole = stretch.check_all(ledger, events, meanwhile=lambda: not any(_storage_findings(ledger)))
-        if whole is not None:
-            return Report(events=whole.events, head=whole.head)
-    return _walk(ledger)
+        if events < LONG:
+            return None
+    except (*UNREADABLE, TypeError):  # the number is damaged, and can have come back as text
+        return None
+    whole = stretch.check_all(ledger, events, meanwhile=lambda: not any(_storage_findings(ledger)))
+    return whole and Report(events=whole.events, head=whole.head)
 
 
 def export(ledger: Ledger, to: TextIO, *, since: datetime | None = None) -> int:
