@@ -92,7 +92,7 @@ def main(
     first: Annotated[int, typer.Option(help="The number of the first alert.")] = 0,
     bodies: int = 3000,
     alerts: Annotated[int, typer.Option(help="In each body.")] = 1,
-    connections: int = 32,
+    connections: int = 64,
     rate: Annotated[float, typer.Option(help="Bodies a second; 0: as many as go.")] = 0,
 ) -> None:
     """Post ``bodies`` deliveries to a server on loopback."""
