@@ -36,7 +36,7 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         #: Threads of one process take turns here; SQLite would let them sleep and try again.
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         if not inspect(self.engine).has_table(schema.leases.name):
             with self.write() as writer:  # two processes may open a new database at once: one makes the tables
                 schema.metadata.create_all(writer.connection)
