@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from incidents import events as e
-from incidents import gatekeeper, leases, ledger, storm
+from incidents import gatekeeper, leases, storm
+from incidents import writer as writers
 from incidents.facts import Request
 from incidents.gatekeeper import Refused
 from incidents.history import AUTOMATION
@@ -72,7 +73,7 @@ class World(RuleBasedStateMachine):
         self.stack.callback(self.ledger.engine.dispose)
         self.clock = Clock()
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
-        for module in (leases, ledger, gatekeeper, storm):
+        for module in (leases, writers, gatekeeper, storm):
             patch.setattr(module, "now", self.clock)
         shipped = load(PLAYBOOK, {}).model_copy(update={"actions": ACTIONS})
         assert shipped.autonomy.recover_after == RECOVER
