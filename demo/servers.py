@@ -22,7 +22,19 @@ import httpx
 
 from demo.process import NotReady, Server, executable, free_port, isolate
 
-__all__ = ["BUCKET", "NotReady", "Server", "free_port", "isolate", "mlflow", "postgres", "prefect", "s3", "worker"]
+__all__ = [
+    "BUCKET",
+    "NotReady",
+    "Server",
+    "free_port",
+    "isolate",
+    "mlflow",
+    "postgres",
+    "prefect",
+    "process_worker",
+    "s3",
+    "worker",
+]
 
 #: The bucket that ``s3`` makes. A new bucket costs 0.3 s, so everything shares this one, under prefixes.
 BUCKET = "lastgood"
@@ -139,13 +151,24 @@ def prefect(folder: Path) -> Server:
     )
 
 
-def worker(folder: Path, pool: str = "lastgood", env: Mapping[str, str] | None = None) -> Server:
-    """A process worker of a work pool, which is made when there is none, asking for work every second.
+def worker(folder: Path, pool: str = "lastgood", env: Mapping[str, str] | None = None, *, limit: int = 4) -> Server:
+    """lastgood's own worker of a work pool, which is made when there is none.
 
     Its flows see the environment at ``start`` and ``env`` on top. It reaches the Prefect server of that environment.
     """
-    name = f"worker-{secrets.token_hex(4)}"
-    given = dict(env or {})
+    name, given = f"worker-{secrets.token_hex(4)}", dict(env or {})
+    return Server(
+        name=name,
+        argv=[executable("lastgood"), "work", "--pool", pool, "--name", name, "--limit", str(limit)],
+        log=folder / "worker.log",
+        ready=partial(_worker_online, given, pool, name),
+        settings=given,
+    )
+
+
+def process_worker(folder: Path, pool: str = "lastgood", env: Mapping[str, str] | None = None) -> Server:
+    """Prefect's own process worker of a work pool, asking for work every second; for all else as ``worker``."""
+    name, given = f"worker-{secrets.token_hex(4)}", dict(env or {})
     return Server(
         name=name,
         argv=[executable("prefect"), "worker", "start", "--pool", pool, "--type", "process", "--name", name],

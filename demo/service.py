@@ -22,6 +22,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -94,16 +95,15 @@ class Follower:
         #: Why it may not be what the alias says, or None.
         self.problem: str | None = "the first version is not loaded yet"
         self._stop = threading.Event()
+        #: The version before stays loaded, so that going back to it takes no download.
+        self._load = lru_cache(maxsize=2)(self._loaded)
 
     def look(self) -> None:
         """Follow the alias once. On any failure the version that is served stays, and ``problem`` says why."""
         try:
             wanted = int(registry().get_model_version_by_alias(self.model, self.alias).version)
             if self.served is None or self.served.version != wanted:
-                pipeline = load(f"models:/{self.model}/{wanted}")
-                # What loads and yet can't score a row, even one of which nothing is known, is not let in.
-                scores(pipeline, pd.DataFrame([dict.fromkeys(FEATURES)]))
-                self.served = Served(wanted, pipeline)
+                self.served = self._load(wanted)
                 log.info("serving version %d of %s", wanted, self.model)
             self.problem = None
         except Exception as error:  # whatever it is, the old version goes on and the next look tries again
@@ -111,6 +111,12 @@ class Follower:
             if problem != self.problem:
                 log.warning("%s", problem)
             self.problem = problem
+
+    def _loaded(self, version: int) -> Served:
+        pipeline = load(f"models:/{self.model}/{version}")
+        # What loads and yet can't score a row, even one of which nothing is known, is not let in.
+        scores(pipeline, pd.DataFrame([dict.fromkeys(FEATURES)]))
+        return Served(version, pipeline)
 
     def run(self) -> None:
         """Look until stopped."""

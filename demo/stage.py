@@ -60,14 +60,14 @@ class Stage:
         return [self.s3, self.mlflow, self.prefect, self.intake, self.service, self.worker]
 
 
-def prepare(folder: Path) -> Stage:
-    """Choose ports and credentials. Nothing runs yet."""
+def prepare(folder: Path, *, reload_seconds: float = 1.0) -> Stage:
+    """Choose ports and credentials. Nothing runs yet. The service follows its alias every ``reload_seconds``."""
     isolate(folder)
     s3 = servers.s3(folder)
     mlflow = servers.mlflow(folder, s3)
     prefect = servers.prefect(folder)
     token = secrets.token_urlsafe(24)
-    service = _service(folder)
+    service = _service(folder, reload_seconds)
     common = {
         "LASTGOOD_HOME": str(folder / "lastgood"),
         "LASTGOOD_PLAYBOOK": str(ROOT / "playbook.yaml"),
@@ -116,7 +116,7 @@ def _start_servers(stage: Stage) -> None:
 def _start_rest(stage: Stage) -> None:
     stage.service.start()
     stage.prefect.wait_ready()
-    _prefect("work-pool", "create", "lastgood", "--type", "process", "--overwrite")
+    _prefect("work-pool", "create", "lastgood", "--type", "lastgood", "--overwrite")
     stage.worker.start()
     _prefect("--no-prompt", "deploy", "--all")
     for part in (stage.intake, stage.worker, stage.service):
@@ -134,12 +134,13 @@ def _prefect(*arguments: str) -> None:
         raise RuntimeError(f"prefect {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
 
-def _service(folder: Path) -> Server:
+def _service(folder: Path, reload_seconds: float) -> Server:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    flags = {"model": "fraud", "alias": "champion", "port": port, "reload-seconds": reload_seconds}
     return Server(
         name="model service",
-        argv=[sys.executable, "-m", "demo.service", "--model", "fraud", "--alias", "champion", "--port", str(port)],
+        argv=[sys.executable, "-m", "demo.service", *(f"--{name}={value}" for name, value in flags.items())],
         log=folder / "service.log",
         ready=partial(_answers, f"{url}/health"),
         url=url,

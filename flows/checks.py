@@ -115,7 +115,7 @@ class ModelCheck(Frozen):
 
 
 def _labelled(health: Sample) -> tuple[list[dict[str, Any]], list[bool]]:
-    """The current labelled rows without their label, and the labels."""
+    """The current labelled rows that count for the metric, without their label, and the labels."""
     import pandas as pd
 
     declared = playbook().datasets[health.dataset]
@@ -123,6 +123,8 @@ def _labelled(health: Sample) -> tuple[list[dict[str, Any]], list[bool]]:
     with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
         files = store.fetch(store.current().version, Path(folder))
         frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+    if health.metric == "recall":  # what is lost among the positives says all; the others need not be asked about
+        frame = frame[frame[health.label].astype(bool)]
     truth = frame.pop(health.label).astype(bool).tolist()
     return json.loads(frame.to_json(orient="records", date_format="iso")), truth
 

@@ -6,7 +6,10 @@ from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
 from flows.case import step
-from incidents.decide import Request, decide
+from incidents.decide import Request
+from incidents.gatekeeper import consult
+from incidents.gates.reach import reach
+from incidents.ledger import ledger
 from incidents.models import Frozen, Plan, Severity
 from incidents.playbook import playbook
 from remediations import Remediation, RevertModel, RollbackDataset
@@ -66,5 +69,14 @@ def _gates(action: Remediation, plan: Plan) -> str:
 
 
 def _mode(action: Remediation, plan: Plan, severity: Severity, asset: str | None) -> str:
-    request = Request(plan=plan, severity=severity, risk=action.risk, reversible=action.reversible, asset=asset)
-    return decide(request, playbook()).mode.value
+    request = Request(
+        plan=plan,
+        category=action.category,
+        severity=severity,
+        risk=action.risk,
+        reversible=action.reversible,
+        asset=asset,
+        subject=action.subject(),
+        reach=reach(action.subject(), playbook()),
+    )
+    return consult(ledger(), playbook(), request).mode.value

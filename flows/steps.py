@@ -7,6 +7,7 @@ second time. So a flow can be entered again after a crash, and goes on where it 
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
@@ -16,11 +17,12 @@ from prefect.artifacts import acreate_markdown_artifact
 from flows.case import Case, Outcome, step
 from flows.checks import Check, Look
 from incidents import events as e
-from incidents import moves, postmortem
-from incidents.channels import announce
-from incidents.decide import Request, decide
+from incidents import gatekeeper, moves, postmortem, storm
+from incidents.decide import Request
+from incidents.gatekeeper import Refused
+from incidents.gates.reach import reach
 from incidents.leases import Held, Lost, check_lease, lease
-from incidents.models import Frozen, Health, Mode, Plan, Status, Verdict
+from incidents.models import Frozen, Health, Mode, Plan, Status, Verdict, now
 from incidents.playbook import Watch
 from incidents.settings import settings
 from remediations import pointers
@@ -29,6 +31,13 @@ from remediations.lineage import serving, trained_on
 
 #: How long an action waits for somebody else's lease on its target, in seconds.
 PATIENCE = 30
+
+#: The wait between the first two looks, in seconds; it doubles from look to look, up to the playbook's.
+SOON = 0.1
+
+#: How long a look that tells nothing is repeated before an alert counts as one that can't be confirmed, in seconds: a
+#: service that loads a version just now answers with two.
+SETTLES = 5.0
 
 
 class Fix(Frozen):
@@ -43,7 +52,8 @@ async def confirm(case: Case, check: Check) -> Verdict:
     for event in case.incident.events:
         if isinstance(event.body, e.Checked) and (event.body.phase, event.subject) == ("confirm", check.subject):
             return event.body.verdict
-    look = await step(f"confirm {check.subject}", check.look)
+    window = Watch(every_seconds=1, within_seconds=SETTLES)
+    look = await step(f"confirm {check.subject}", _look_until, check, {Health.healthy, Health.unhealthy}, window)
     await step(f"see where {check.subject} is", _see, case, check.subject)
     _record(case, look, "confirm")
     return look.verdict
@@ -67,7 +77,7 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
     attempt = case.incident.latest(action.name(), action.model_dump(mode="json"))
     if attempt is None or not attempt.applying:
         plan = await _plan(case, action)
-        if plan is None or plan.nothing_to_do or not _may_run(case, action, plan):
+        if plan is None or plan.nothing_to_do or not await _may_run(case, action, plan):
             return await _not_run(case, plan, symptom)
         attempt = case.incident.attempt(plan.hash)
     plan, verdict = attempt.plan, attempt.verdict
@@ -78,6 +88,8 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
             verdict = await _verify(case, action, plan, symptom)
         if verdict.health is Health.unhealthy and not attempt.undone:
             await step(f"undo {plan.action}", undo, case, action, plan, verdict.why)
+    except Refused as refused:
+        return Fix(done=False, why=str(refused))
     except (Conflict, Held, Lost) as refused:
         case.record(e.Conflicted(plan=plan.hash, why=str(refused)), subject=plan.target)
         return Fix(done=False, why=str(refused))
@@ -128,21 +140,39 @@ async def _plan(case: Case, action: Remediation) -> Plan | None:
     return await step(f"plan {action.name()}", work)
 
 
-def _may_run(case: Case, action: Remediation, plan: Plan) -> bool:
-    """Ask every gate, put every answer on the record."""
+async def _may_run(case: Case, action: Remediation, plan: Plan) -> bool:
+    """Ask every gate, put every answer on the record; where only time holds it down, wait and ask again."""
+    gated = gatekeeper.ask(case.ledger, case.playbook, _request(case, action, plan), case.actor)
+    until = _held_down(gated)
+    if until is not None:
+        await step("hold down", time.sleep, max(0.0, (until - now()).total_seconds()))
+        gated = gatekeeper.ask(case.ledger, case.playbook, _request(case, action, plan), case.actor)
+    get_run_logger().info("%s: gates say %s", plan.summary, gated.mode)
+    return gated.mode is Mode.run
+
+
+def _held_down(gated: e.Gated) -> datetime | None:
+    """When the hold-down is over, where nothing else stands in the way, and no person has said yes."""
+    in_the_way = [gate for gate in gated.gates if gate.says is not Mode.run]
+    only = gated.mode is Mode.ask and [gate.name for gate in in_the_way] == ["hold-down"]
+    return in_the_way[0].until if only else None
+
+
+def _request(case: Case, action: Remediation, plan: Plan) -> Request:
+    """What the gates are asked, as things stand on the record at this moment."""
     incident = case.incident
-    request = Request(
+    return Request(
         plan=plan,
+        category=incident.category,
         severity=incident.severity,
         risk=action.risk,
         reversible=action.reversible,
         asset=incident.asset,
+        subject=action.subject(),
+        reach=reach(action.subject(), case.playbook, incident),
+        incident=case.name,
         person=case.person,
     )
-    gated = decide(request, case.playbook)
-    case.record(gated, subject=plan.target)
-    get_run_logger().info("%s: gates say %s", plan.summary, gated.mode)
-    return gated.mode is Mode.run
 
 
 async def _not_run(case: Case, plan: Plan | None, symptom: Check | None) -> Fix:
@@ -157,8 +187,9 @@ async def _not_run(case: Case, plan: Plan | None, symptom: Check | None) -> Fix:
 
 
 def _apply(case: Case, action: Remediation, plan: Plan) -> None:
+    """Under the lease: ask the gates once more, intent, effect."""
     with lease(case.ledger, plan.target, case.name, wait_seconds=PATIENCE) as held:
-        case.record(e.Applying(plan=plan.hash, token=held.token), subject=plan.target)
+        gatekeeper.intend(case.ledger, case.playbook, _request(case, action, plan), case.actor, held.token)
         check_lease(case.ledger, held)
         action.apply(plan)
         case.record(e.Applied(plan=plan.hash), subject=plan.target)
@@ -176,18 +207,20 @@ async def _verify(case: Case, action: Remediation, plan: Plan, symptom: Check | 
 async def watch(case: Case, check: Check) -> Verdict:
     """Look until it is healthy, or until the playbook's time for this severity is up; returns what was seen last."""
     window = case.playbook.watch[case.incident.severity]
-    look = await step(f"watch {check.subject}", _look_until_healthy, check, window)
+    look = await step(f"watch {check.subject}", _look_until, check, {Health.healthy}, window)
     _record(case, look, "watch")
     return look.verdict
 
 
-def _look_until_healthy(check: Check, window: Watch) -> Look:
-    end = time.monotonic() + window.within_seconds
+def _look_until(check: Check, wanted: set[Health], window: Watch) -> Look:
+    """Look soon, and then less and less often, until what is seen is wanted or the time is up."""
+    end, wait = time.monotonic() + window.within_seconds, SOON
     while True:
         look = check.look()
-        if look.verdict.health is Health.healthy or not check.patient or time.monotonic() > end:
+        if look.verdict.health in wanted or not check.patient or time.monotonic() > end:
             return look
-        time.sleep(window.every_seconds)
+        time.sleep(min(wait, window.every_seconds))
+        wait *= 2
 
 
 def _see(case: Case, asset: str) -> None:
@@ -211,7 +244,7 @@ async def _end(case: Case, body: e.Escalated | e.Resolved | e.NotConfirmed, stat
         with case.ledger.write() as writer:
             writer.append(body, actor=case.actor, incident=case.name, subject=incident.asset)
             title = f"{case.name} {word}: {incident.title}"
-            announce(writer, case.playbook, case.name, incident.severity, title, body.why)
+            storm.tell(writer, case.playbook, case.name, incident.severity, title, body.why)
 
     await step(word, work)
     try:

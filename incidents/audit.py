@@ -11,12 +11,16 @@ from typing import Any, TextIO
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from incidents import schema
+from incidents import schema, stretch
 from incidents.ledger import GENESIS, Ledger, chain
 from incidents.models import Frozen
 
 #: What reading a damaged database can raise; SQLite's own message may quote the damage, and be no text.
 UNREADABLE = (SQLAlchemyError, sqlite3.Error, UnicodeError)
+
+
+#: From so many events on it pays to start processes.
+LONG = 100_000
 
 
 class Report(Frozen):
@@ -30,14 +34,25 @@ class Report(Frozen):
 
 
 def verify(ledger: Ledger) -> Report:
-    """Read every event and compute the chain anew; stops at the first event that is not as it was written."""
-    before, count = GENESIS, 0
-    for seq, row in _each(ledger):
-        problem = _problem(row, before)
-        if problem:
-            return Report(events=count, head=before, broken=(f"event {seq}: {problem}",))
-        before, count = row.hash, count + 1
-    return Report(events=count, head=before, broken=tuple(_storage_findings(ledger)))
+    """Read every event and compute the chain anew; stops at the first event that is not as it was written.
+
+    A long record is checked by several processes. Only where that finds anything is it walked from its beginning, so
+    that the findings are the same.
+    """
+    whole = _side_by_side(ledger)
+    return _walk(ledger) if whole is None else whole
+
+
+def _side_by_side(ledger: Ledger) -> Report | None:
+    """The report on a long record that is whole; None for any other, of which nothing more is known then."""
+    try:
+        events = ledger.length()
+        if events < LONG:
+            return None
+    except (*UNREADABLE, TypeError):  # the number is damaged, and can have come back as text
+        return None
+    whole = stretch.check_all(ledger, events, meanwhile=lambda: not any(_storage_findings(ledger)))
+    return whole and Report(events=whole.events, head=whole.head)
 
 
 def export(ledger: Ledger, to: TextIO, *, since: datetime | None = None) -> int:
@@ -49,6 +64,16 @@ def export(ledger: Ledger, to: TextIO, *, since: datetime | None = None) -> int:
         to.write(json.dumps(dict(row._mapping), ensure_ascii=False) + "\n")
         count += 1
     return count
+
+
+def _walk(ledger: Ledger) -> Report:
+    before, count = GENESIS, 0
+    for seq, row in _each(ledger):
+        problem = _problem(row, before)
+        if problem:
+            return Report(events=count, head=before, broken=(f"event {seq}: {problem}",))
+        before, count = row.hash, count + 1
+    return Report(events=count, head=before, broken=tuple(_storage_findings(ledger)))
 
 
 def _problem(row: Any, before: str) -> str | None:

@@ -12,7 +12,7 @@ import typer
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from incidents import cli_audit, cli_history, cli_run
+from incidents import cli_audit, cli_backtest, cli_gates, cli_history, cli_run
 from incidents import events as e
 from incidents import postmortem as pages
 from incidents.cli_terminal import Commands, Trouble, incident_name, say, say_timeline, table
@@ -36,6 +36,14 @@ app.add_typer(cli_audit.playbook, name="playbook")
 app.command()(cli_history.history)
 app.command()(cli_run.run)
 app.command()(cli_run.serve)
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+app.command(context_settings=_PASSED_ON)(cli_run.work)
+app.command()(cli_gates.pause)
+app.command()(cli_gates.unpause)
+app.command()(cli_gates.autonomy)
+app.command("reset-autonomy")(cli_gates.reset_autonomy)
+app.command("what-if")(cli_gates.what_if)
+app.command()(cli_backtest.backtest)
 
 Name = Annotated[str, typer.Argument(metavar="INCIDENT", help="For instance INC-7.")]
 
@@ -107,6 +115,8 @@ def why(incident: Name) -> None:
     for event in found.events:
         if isinstance(event.body, e.Gated):
             _explain(found, event.body)
+        elif isinstance(event.body, e.Applying) and event.body.gates:
+            say(f"- right before the change all {len(event.body.gates)} gates were asked once more, and let it through")
         elif isinstance(event.body, _DECISIVE):
             say(f"- {sentence(event.body, known)}")
     if not any(isinstance(event.body, e.Gated) for event in found.events):
@@ -163,8 +173,7 @@ def _explain(incident: Incident, gated: e.Gated) -> None:
     attempt = next((attempt for attempt in incident.attempts if attempt.plan.hash == gated.plan), None)
     about = f"{attempt.plan.action}, {attempt.plan.summary}" if attempt else "a plan that is not on this record"
     say(f"- gates say {gated.mode} to {about}")
-    for gate in gated.gates:
-        say(f"{gate.name} gate: {gate.says}, {gate.why}", indent=4)
+    cli_gates.say_gates(gated.gates)
     if attempt is not None:
         say(f"it came to: {attempt.state}", indent=4)
         if gated.mode is Mode.ask and not attempt.applying:

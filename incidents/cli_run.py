@@ -1,4 +1,7 @@
-"""``lastgood run`` and ``lastgood serve``: start a flow by name, and take alerts in. Neither holds a credential."""
+"""``lastgood run``, ``serve`` and ``work``: start a flow by name, take alerts in, and turn into the worker.
+
+The first two hold no credential of production; the worker needs those of what its flows may change.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import sys
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Annotated, Any
@@ -87,6 +91,14 @@ def serve(
     with ledger().write():  # a record that can't be written is told now, and not to the first sender
         pass
     app.server(app.create_app(ledger(), book), host, port).run()
+
+
+def work(context: typer.Context) -> None:
+    """Run the flows that Prefect asks for, each in a process that was ready before; `lastgood work --help` tells more.
+
+    It is started where the credentials of production are, and this command turns into it.
+    """
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "flows.warm", *context.args])  # noqa: S606  # no shell wanted
 
 
 def fields(given: list[str]) -> dict[str, Any]:

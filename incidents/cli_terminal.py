@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import typer
@@ -19,6 +20,7 @@ from typer.exceptions import TyperException
 from incidents.incident import Incident, NoSuchIncident
 from incidents.inert import one_line
 from incidents.ledger import number_of
+from incidents.models import now
 from incidents.settings import Settings
 from incidents.tail import BrokenTail
 from incidents.timeline import clock, timeline
@@ -29,6 +31,8 @@ NEGATIVE, WRONG_USE = 1, 2
 
 #: Columns where the output goes to a file or a pipe, which have no width of their own.
 _PIPE_WIDTH = 160
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
 class Trouble(Exception):
@@ -86,12 +90,15 @@ def incident_name(given: str) -> str:
         raise Trouble(str(error), WRONG_USE) from None
 
 
-def moment(given: str, option: str) -> datetime:
-    """A moment in ISO 8601, in UTC unless it says otherwise."""
+def moment(text: str, option: str) -> datetime:
+    """A moment as a person gives it: ISO 8601, in UTC unless it says so; or so long ago: ``90d``, ``12h``, ``30m``."""
+    ago = re.fullmatch(r"(\d{1,5})([dhm])", text)
+    if ago:
+        return now() - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
-        found = datetime.fromisoformat(given)
+        found = datetime.fromisoformat(text)
     except ValueError:
-        raise Trouble(f"{option} {given!r} is not a date or time such as 2026-11-23T07:00", WRONG_USE) from None
+        raise Trouble(f"{option} {text!r} is not a date or time such as 2026-11-23T07:00", WRONG_USE) from None
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -5,11 +5,12 @@ A kind, once written, is read for ever: fields may be added with a default, neve
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue, TypeAdapter
 
-from incidents.models import Alert, Category, Frozen, Mode, Plan, Severity, Verdict
+from incidents.models import Alert, Category, Frozen, Mode, Plan, Risk, Severity, Verdict, canonical
 from incidents.redaction import Redaction, possible
 
 
@@ -108,6 +109,33 @@ class Gate(Frozen):
     name: str
     says: Mode
     why: str
+    #: When it would say otherwise, where nothing but time has to pass.
+    until: AwareDatetime | None = None
+
+
+class Asked(Frozen):
+    """What was asked of the gates, besides the plan; enough to ask another playbook the same later."""
+
+    #: Of the action: its section, what it may cost, and whether it can be undone.
+    category: Category
+    severity: Severity
+    risk: Risk
+    reversible: bool
+    #: The asset the incident is about; None when it named none that the playbook declares.
+    asset: str | None
+    #: The asset that the action changes; empty where it is the one above.
+    subject: str = ""
+    #: Every declared asset that the change touches.
+    reach: tuple[str, ...] = ()
+    #: The incident; empty where there is none, as in a rehearsal.
+    incident: str = ""
+    #: The person who runs it by hand; empty when a flow asks.
+    person: str = ""
+
+    @property
+    def changes(self) -> str:
+        """The asset that the action changes; empty where none is known."""
+        return self.subject or self.asset or ""
 
 
 class Gated(Frozen):
@@ -119,6 +147,9 @@ class Gated(Frozen):
     gates: tuple[Gate, ...]
     #: SHA-256 of the playbook that decided.
     playbook: str
+    #: The plan's action, and what else was asked; absent from records made before these were kept.
+    action: str = ""
+    asked: Asked | None = None
 
 
 class Applying(Frozen):
@@ -128,6 +159,12 @@ class Applying(Frozen):
     plan: str
     #: The fencing token of the lease under which it is done.
     token: int
+    #: What each gate said when it was asked again, in the transaction that wrote this, and which playbook decided.
+    gates: tuple[Gate, ...] = ()
+    playbook: str = ""
+    #: The plan's action, and what else was asked, so that an intent says by itself what it is about.
+    action: str = ""
+    asked: Asked | None = None
 
 
 class Applied(Frozen):
@@ -226,6 +263,38 @@ class Told(Frozen):
     why: str = ""
 
 
+class Paused(Frozen):
+    """A person stopped automation: until it is lifted, every action asks."""
+
+    kind: Literal["paused"] = "paused"
+    why: str
+
+
+class Unpaused(Frozen):
+    """A person lets automation go on, after a pause or after a crash that left a change in doubt."""
+
+    kind: Literal["unpaused"] = "unpaused"
+    why: str
+
+
+class AutonomyReset(Frozen):
+    """A person says that an action's history before this no longer counts for what it may do by itself."""
+
+    kind: Literal["autonomy_reset"] = "autonomy_reset"
+    action: str
+    #: None: every category, every severity.
+    category: Category | None = None
+    severity: Severity | None = None
+    why: str
+
+
+class Stormed(Frozen):
+    """So much was done in so short a time that everything asks, and people get this one message instead of many."""
+
+    kind: Literal["stormed"] = "stormed"
+    why: str
+
+
 Body = Annotated[
     Opened
     | Alerted
@@ -249,7 +318,11 @@ Body = Annotated[
     | Escalated
     | Resolved
     | NotConfirmed
-    | Told,
+    | Told
+    | Paused
+    | Unpaused
+    | AutonomyReset
+    | Stormed,
     Field(discriminator="kind"),
 ]
 
@@ -277,16 +350,27 @@ def parse_body(text: str) -> Body:
     return _body.validate_json(text)
 
 
+def slim_body(text: str) -> Body:
+    """The same without the gates' sheets, which are most of an intent's bytes, and which a gate never looks back on."""
+    values = json.loads(text)
+    values.pop("gates", None)
+    return _body.validate_python(values)
+
+
 def body_json(body: Body) -> dict[str, JsonValue]:
     """An event's body as plain JSON values."""
     return body.model_dump(mode="json")
 
 
-def without_secrets(body: Body) -> Body:
-    """The body as it may be stored. A plan stays as it is: its hash is of every letter, and an action takes none in."""
-    rules = () if isinstance(body, Planned) else possible(body.model_dump_json())
+def storable(body: Body) -> tuple[Body, str]:
+    """The body without secrets, and its text, which is what is stored; the same body where it holds none.
+
+    A plan stays as it is: its hash is of every letter, and an action takes none in.
+    """
+    text = canonical(body_json(body))
+    rules = () if isinstance(body, Planned) else possible(text)
     if not rules:
-        return body
+        return body, text
     redaction = Redaction(rules)
-    clean = redaction.tree(body_json(body))
-    return _body.validate_python(clean) if redaction.count else body
+    clean = redaction.tree(json.loads(text))
+    return (_body.validate_python(clean), canonical(clean)) if redaction.count else (body, text)

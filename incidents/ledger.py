@@ -7,145 +7,27 @@ inserted or reordered event breaks the chain at a place that can be named.
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, insert, inspect, select, text, update
+from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, select, text
 from sqlalchemy.engine import make_url
 
-from incidents import schema
-from incidents.events import (
-    Alerted,
-    Body,
-    Escalated,
-    Event,
-    NotConfirmed,
-    Opened,
-    Resolved,
-    body_json,
-    parse_body,
-    without_secrets,
-)
-from incidents.models import Status, canonical, digest, now
-from incidents.redaction import redact, redact_tree
+from incidents import schema, tail
+from incidents.chain import GENESIS, chain
+from incidents.events import Body, Event, parse_body
 from incidents.settings import settings
+from incidents.writer import Writer, number_of
 
-#: The hash before the first event.
-GENESIS = "0" * 64
+__all__ = ["GENESIS", "Ledger", "Writer", "chain", "ledger", "number_of"]
 
 #: The advisory lock under which PostgreSQL writers take turns; SQLite has one writer anyway.
 _WRITE_LOCK = 4_207_001
-
-_CLOSING = {Resolved: Status.resolved, NotConfirmed: Status.not_confirmed}
-
-
-def chain(before: str, row: Any) -> str:
-    """The hash of a row of ``events`` that follows the hash ``before``."""
-    return digest([before, row.seq, row.at, row.incident, row.subject, row.kind, row.actor, row.body])
-
-
-_LAST = select(schema.events.c.seq, schema.events.c.hash).order_by(schema.events.c.seq.desc()).limit(1)
-_APPEND = insert(schema.events)
-
-
-class Writer:
-    """One write transaction: what is appended in it is stored together or not at all."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        #: Number and hash of the last event, once it was looked up.
-        self._last: tuple[int, str] | None = None
-
-    def append(self, body: Body, *, actor: str, incident: str | None = None, subject: str | None = None) -> Event:
-        """Put one event at the end of the chain."""
-        if self._last is None:  # this transaction is alone in writing, so one look is enough
-            last = self.connection.execute(_LAST).first()
-            self._last = (last.seq, last.hash) if last else (0, GENESIS)
-        seq, before = self._last[0] + 1, self._last[1]
-        at, body = now(), without_secrets(body)
-        columns = {
-            "seq": seq,
-            "at": at.isoformat(timespec="microseconds"),
-            "incident": incident or "",
-            "subject": subject or "",
-            "kind": body.kind,
-            "actor": redact(actor),
-            "body": canonical(body_json(body)),
-        }
-        columns["hash"] = digest([before, *columns.values()])
-        self.connection.execute(_APPEND, columns)
-        self._last = (seq, str(columns["hash"]))
-        if incident is not None:
-            self._keep_found(incident, body, at)
-        return Event(
-            seq=seq,
-            at=at,
-            incident=incident,
-            subject=subject,
-            actor=actor,
-            body=body,
-            hash=str(columns["hash"]),
-        )
-
-    def open(self, body: Opened, *, actor: str) -> str:
-        """Begin an incident and return its name: ``INC-7``."""
-        number = (self.connection.scalar(select(func.max(schema.incidents.c.number))) or 0) + 1
-        incident = f"INC-{number}"
-        self.append(body, actor=actor, incident=incident, subject=body.asset)
-        return incident
-
-    def live(self, category: str, asset: str | None, alert: str = "") -> str | None:
-        """The incident of that category and asset that is not closed yet; without an asset, of that alert's name."""
-        key = _live_key(category, asset, alert)
-        found = self.connection.scalar(select(schema.incidents.c.number).where(schema.incidents.c.live == key))
-        return f"INC-{found}" if found is not None else None
-
-    def send(self, kind: str, key: str, payload: dict[str, Any], *, incident: str | None = None) -> None:
-        """Put a job into the outbox; the same key is put there once."""
-        box = schema.outbox
-        if self.connection.scalar(select(box.c.id).where(box.c.key == key)) is None:
-            self.connection.execute(
-                insert(box).values(
-                    key=key,
-                    incident=incident,
-                    kind=kind,
-                    payload=canonical(redact_tree(payload)),
-                    attempts=0,
-                    next_at=now().isoformat(),
-                )
-            )
-
-    def _keep_found(self, incident: str, body: Body, at: datetime) -> None:
-        """Keep the table that incidents are found by in step with their events."""
-        table, number, moment = schema.incidents, number_of(incident), at.isoformat(timespec="microseconds")
-        match body:
-            case Opened():
-                self.connection.execute(
-                    insert(table).values(
-                        number=number,
-                        category=body.category,
-                        asset=body.asset,
-                        severity=int(body.severity),
-                        status=Status.open,
-                        title=body.title,
-                        opened_at=moment,
-                        live=_live_key(body.category, body.asset, body.alert.name if body.alert else ""),
-                    )
-                )
-            case Alerted(alert=alert):
-                worse = (table.c.number == number) & (table.c.severity > int(alert.severity))
-                self.connection.execute(update(table).where(worse).values(severity=int(alert.severity)))
-            case Resolved() | NotConfirmed():
-                self.connection.execute(
-                    update(table)
-                    .where(table.c.number == number)
-                    .values(status=_CLOSING[type(body)], closed_at=moment, live=None)
-                )
-            case Escalated():
-                self.connection.execute(update(table).where(table.c.number == number).values(status=Status.escalated))
+_TAKE_TURN = text("SELECT pg_advisory_xact_lock(:key)")
 
 
 class Ledger:
@@ -153,6 +35,8 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        #: Threads of one process take turns here; SQLite would let them sleep and try again.
+        self._turn = threading.RLock()
         #: Whether the end of the chain was seen to be whole. There is none to see while the tables are made.
         self._checked = True
         if not inspect(self.engine).has_table(schema.leases.name):
@@ -167,15 +51,15 @@ class Ledger:
         Raises:
             incidents.tail.BrokenTail: the first time, where the chain is broken near its end.
         """
-        from incidents import tail  # which computes the chain as it is computed here
-
-        with self.engine.connect().execution_options(lastgood_write=True) as connection, connection.begin():
+        with self._turn, self.engine.connect().execution_options(lastgood_write=True) as connection, connection.begin():
             if self.engine.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITE_LOCK})
+                connection.execute(_TAKE_TURN, {"key": _WRITE_LOCK})
             if not self._checked:
                 tail.check(connection)
                 self._checked = True
-            yield Writer(connection)
+            writer = Writer(connection)
+            yield writer
+            writer.flush()
 
     def append(self, body: Body, *, actor: str, incident: str | None = None, subject: str | None = None) -> Event:
         """Put one event on the record, in a transaction of its own."""
@@ -210,29 +94,21 @@ class Ledger:
         with self.engine.connect() as connection:
             return list(connection.execute(select(table).order_by(table.c.number.desc()).limit(limit)))
 
-    def rows(self) -> Iterable[Any]:
-        """Every event as it is stored, in order, without holding them all in memory."""
+    def length(self) -> int:
+        """The number of the last event."""
         with self.engine.connect() as connection:
-            query = select(schema.events).order_by(schema.events.c.seq)
+            return connection.scalar(select(func.max(schema.events.c.seq))) or 0
+
+    def rows(self, *, first: int | None = None, last: int | None = None) -> Iterable[Any]:
+        """Every event as it is stored, in order, without holding them all in memory."""
+        table = schema.events
+        query = select(table).order_by(table.c.seq)
+        if first is not None:
+            query = query.where(table.c.seq >= first)
+        if last is not None:
+            query = query.where(table.c.seq <= last)
+        with self.engine.connect() as connection:
             yield from connection.execution_options(yield_per=1000).execute(query)
-
-
-def _live_key(category: str, asset: str | None, alert: str) -> str | None:
-    """What there is at most one live incident of. An incident without an asset or an alert is like no other."""
-    about = asset or (f"alert:{alert}" if alert else None)
-    return f"{category} {about}" if about else None
-
-
-def number_of(incident: str) -> int:
-    """The number in an incident's name.
-
-    Raises:
-        ValueError: the name is not of the form ``INC-7``.
-    """
-    prefix, _, number = incident.upper().partition("-")
-    if prefix != "INC" or not (number.isascii() and number.isdigit()):
-        raise ValueError(f"{incident!r} is not an incident's name; it looks like INC-7")
-    return int(number)
 
 
 @cache

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from incidents.batches import Batches
 from incidents.ledger import Ledger
 from incidents.models import now
 from incidents.redaction import redact
@@ -48,6 +49,26 @@ LONGEST_WAIT = 60.0
 GRACE = 5.0
 
 
+# Statements are made once: making one takes longer than running it.
+_DUE = outbox.c.done_at.is_(None) & (outbox.c.next_at <= bindparam("now"))
+_OPEN = select(func.count(), func.count(outbox.c.error)).where(outbox.c.next_at > "")  # by the index; done is NULL
+_ANY = select(outbox.c.id).where(_DUE, outbox.c.kind.in_(bindparam("kinds", expanding=True))).limit(1)
+_LONGEST_DUE = (
+    select(outbox).where(_DUE, outbox.c.kind == bindparam("kind")).order_by(outbox.c.next_at).limit(bindparam("free"))
+)
+_CLAIM = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("_id"))
+    .values(next_at=bindparam("_until"), attempts=outbox.c.attempts + 1)
+)
+#: Unless the claim ran out and somebody else has taken the job since.
+_KEEP = (
+    update(outbox)
+    .where(outbox.c.id == bindparam("_id"), outbox.c.attempts == bindparam("_attempts"))
+    .values({name: bindparam(f"_{name}") for name in ("done_at", "next_at", "error")})
+)
+
+
 class GiveUp(Exception):
     """A handler says that trying again is of no use; the message stays with the job."""
 
@@ -63,13 +84,19 @@ class _Job:
     attempts: int
 
 
+#: How a try went, as columns of the outbox.
+_Values = dict[str, str | None]
+_Kept = Batches[tuple[_Job, _Values], None]
+
+
 def handlers(ledger: Ledger) -> Handlers:
     """What does each kind of job in the real world; imported when the first such job is due."""
 
     async def launch(job: dict[str, Any]) -> None:
         from incidents import launch as prefect
 
-        await prefect.launch(job["deployment"], job["parameters"], key=job["key"], name=job["name"])
+        asked = {name: job[name] for name in ("parameters", "key", "name")}
+        await prefect.launch(job["deployment"], **asked, queue=job.get("queue"))
 
     async def tell(job: dict[str, Any]) -> None:
         from incidents.channels import deliver
@@ -81,14 +108,15 @@ def handlers(ledger: Ledger) -> Handlers:
 
 async def deliver_due(ledger: Ledger, handlers: Handlers) -> int:
     """Try the jobs that are due now, at most ``AT_ONCE`` of each kind, and return how many there were."""
-    jobs = await asyncio.to_thread(_claim, ledger, dict.fromkeys(handlers, AT_ONCE))
-    await asyncio.gather(*(_try(ledger, job, handlers) for job in jobs))
+    jobs, kept = await asyncio.to_thread(_claim, ledger, dict.fromkeys(handlers, AT_ONCE)), _kept(ledger)
+    await asyncio.gather(*(_try(job, handlers, kept) for job in jobs))
     return len(jobs)
 
 
 async def run(ledger: Ledger, handlers: Handlers, stop: asyncio.Event, wake: asyncio.Event) -> None:
     """Try jobs as they fall due until ``stop``; set ``wake`` when there is a new one, so that it need not wait."""
     under_way: dict[asyncio.Task[None], str] = {}
+    kept = _kept(ledger)
 
     def ended(task: asyncio.Task[None]) -> None:
         del under_way[task]
@@ -103,7 +131,7 @@ async def run(ledger: Ledger, handlers: Handlers, stop: asyncio.Event, wake: asy
             _log.warning("the outbox can't be read: %s", type(error).__name__)
             jobs = []
         for job in jobs:
-            task = asyncio.create_task(_try(ledger, job, handlers))
+            task = asyncio.create_task(_try(job, handlers, kept))
             under_way[task] = job.kind
             task.add_done_callback(ended)
         with suppress(TimeoutError):
@@ -116,13 +144,12 @@ async def run(ledger: Ledger, handlers: Handlers, stop: asyncio.Event, wake: asy
 
 def backlog(ledger: Ledger) -> dict[str, int]:
     """How many jobs are not done: ``waiting`` in all, ``failing`` those of them that were tried in vain."""
-    open_jobs = select(func.count(), func.count(outbox.c.error)).where(outbox.c.done_at.is_(None))
     with ledger.engine.connect() as connection:
-        waiting, failing = connection.execute(open_jobs).one()
+        waiting, failing = connection.execute(_OPEN).one()
     return {"waiting": waiting, "failing": failing}
 
 
-async def _try(ledger: Ledger, job: _Job, handlers: Handlers) -> None:
+async def _try(job: _Job, handlers: Handlers, kept: _Kept) -> None:
     """Try one job and keep how it went. Whatever goes wrong with it stays with it."""
     try:
         async with asyncio.timeout(LIMIT):
@@ -131,40 +158,45 @@ async def _try(ledger: Ledger, job: _Job, handlers: Handlers) -> None:
         values = {"done_at": _text(now()), "next_at": None, "error": _said(error)}
     except Exception as error:  # a handler may fail in any way, and none of them may stop the others
         _log.warning("outbox job %s failed, try %d: %s", job.key, job.attempts + 1, type(error).__name__)
-        values = {"next_at": _text(now() + _wait(job.attempts)), "error": _said(error)}
+        values = {"done_at": None, "next_at": _text(now() + _wait(job.attempts)), "error": _said(error)}
     else:
         values = {"done_at": _text(now()), "next_at": None, "error": None}
     try:
-        await asyncio.to_thread(_keep, ledger, job, values)
+        await kept.do((job, values))
     except SQLAlchemyError as error:  # then the claim runs out, and the job is done again
         _log.warning("how outbox job %s went can't be stored: %s", job.key, type(error).__name__)
 
 
 def _claim(ledger: Ledger, room: Mapping[str, int]) -> list[_Job]:
     """Take due jobs, the longest due first, at most ``room`` of each kind."""
+    moment = _text(now())
     with ledger.engine.connect() as connection:  # mostly nothing is due, and then nothing needs to be locked
-        if connection.scalar(select(outbox.c.id).where(_due(), outbox.c.kind.in_(room)).limit(1)) is None:
+        if connection.scalar(_ANY, {"now": moment, "kinds": list(room)}) is None:
             return []
     jobs: list[_Job] = []
     with ledger.write() as writer:
         for kind, free in room.items():
-            mine = select(outbox).where(_due(), outbox.c.kind == kind).order_by(outbox.c.next_at).limit(free)
-            rows = writer.connection.execute(mine).all()
+            rows = writer.connection.execute(_LONGEST_DUE, {"now": moment, "kind": kind, "free": free})
             jobs += [_Job(row.id, row.key, row.kind, row.payload, row.attempts) for row in rows]
-        claimed = update(outbox).where(outbox.c.id.in_([job.id for job in jobs]))
-        writer.connection.execute(claimed.values(next_at=_text(now() + CLAIM), attempts=outbox.c.attempts + 1))
+        if jobs:
+            until = _text(now() + CLAIM)
+            writer.connection.execute(_CLAIM, [{"_id": job.id, "_until": until} for job in jobs])
     return jobs
 
 
-def _keep(ledger: Ledger, job: _Job, values: dict[str, Any]) -> None:
-    """Store how a try went, unless the claim ran out and somebody else has taken the job since."""
-    still_ours = (outbox.c.id == job.id, outbox.c.attempts == job.attempts + 1)
-    with ledger.write() as writer:
-        writer.connection.execute(update(outbox).where(*still_ours).values(values))
+def _kept(ledger: Ledger) -> _Kept:
+    """Stores how tries went; those that end at the same time, together."""
 
+    def keep(tries: list[tuple[_Job, _Values]]) -> list[None]:
+        rows = [
+            {"_id": job.id, "_attempts": job.attempts + 1, **{f"_{name}": value for name, value in values.items()}}
+            for job, values in tries
+        ]
+        with ledger.write() as writer:
+            writer.connection.execute(_KEEP, rows)
+        return [None] * len(tries)
 
-def _due() -> ColumnElement[bool]:
-    return outbox.c.done_at.is_(None) & (outbox.c.next_at <= _text(now()))
+    return Batches(keep, most=100)
 
 
 def _wait(attempts: int) -> timedelta:

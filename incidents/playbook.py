@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Container, Mapping
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from incidents.limits import Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
 from incidents.yaml_lines import read
@@ -50,11 +52,16 @@ class ActionRule(Frozen):
     """How far one action may go, whatever the matrix says."""
 
     mode: Mode
+    budget: Budget | None = Field(None, description="In place of limits.per_action.")
+    cool_down_seconds: float | None = Field(
+        None, ge=0, le=86400 * 31, description="In place of limits.cool_down_seconds."
+    )
 
 
 class Watch(Frozen):
-    """How long after a fix the symptom is looked for, in seconds."""
+    """How long after a fix the symptom is looked for, in seconds. The first looks come sooner, then ever less often."""
 
+    #: The longest wait between two looks.
     every_seconds: float = Field(gt=0, le=3600)
     within_seconds: float = Field(gt=0, le=86400)
 
@@ -141,6 +148,10 @@ class Playbook(Frozen):
     gates: dict[Severity, dict[Risk, Mode]]
     #: Action -> its rule. An action with no rule asks.
     actions: dict[str, ActionRule]
+    limits: Limits = Limits()
+    #: Times in which nothing runs by itself.
+    freeze: tuple[Freeze, ...] = ()
+    autonomy: Autonomy = Autonomy()
     watch: dict[Severity, Watch]
     #: Who takes over an incident of a category.
     owners: dict[Category, str]
@@ -168,6 +179,18 @@ class Playbook(Frozen):
             if model.health and not model.service:
                 raise ValueError(f"models.{name} has a health but no service: health is measured over the service")
         return self
+
+    @property
+    def back(self) -> timedelta:
+        """How far back the gates look on the record."""
+        budgets = [self.limits.per_action, self.limits.per_asset, self.limits.storm, self.limits.flapping]
+        budgets += [rule.budget for rule in self.actions.values() if rule.budget]
+        pauses = [self.limits.cool_down_seconds, *(rule.cool_down_seconds or 0 for rule in self.actions.values())]
+        return max(
+            timedelta(days=self.autonomy.days),
+            timedelta(seconds=max(pauses)),
+            *(budget.window for budget in budgets),
+        )
 
     def route(self, alert: Alert) -> Route | None:
         """The first route that matches, or None."""

@@ -129,6 +129,16 @@ RULES: tuple[Rule, ...] = (
 
 _ALL_MARKERS = tuple(dict.fromkeys(marker for rule in RULES for marker in rule.markers))
 
+
+def _any_of(words: Sequence[str]) -> re.Pattern[str]:
+    """A pattern that finds any of the words, by their first letter: most texts are through it in a microsecond."""
+    letters = dict.fromkeys(word[0] for word in words)
+    rests = {letter: "|".join(re.escape(word[1:]) for word in words if word[0] == letter) for letter in letters}
+    return re.compile("|".join(f"{re.escape(letter)}(?:{rest})" for letter, rest in rests.items()))
+
+
+_ANY_MARKER = _any_of(_ALL_MARKERS)
+
 #: What stands in every secret that is shorter than the shortest token.
 _SHORT = re.compile("[@:=]")
 _SHORTEST_TOKEN = 12
@@ -140,8 +150,10 @@ _WRITTEN_OTHERWISE = re.compile(r"\\u00(?:3[0-9d]|[4-7][0-9a-f]|2[de])", re.I)
 def possible(text: str) -> tuple[Rule, ...]:
     """The rules that may match somewhere in the text, which may be JSON."""
     lower = text.lower()
+    if _ANY_MARKER.search(lower) is None:
+        return ()
     found = {marker for marker in _ALL_MARKERS if marker in lower}
-    return tuple(rule for rule in RULES if not found.isdisjoint(rule.markers)) if found else ()
+    return tuple(rule for rule in RULES if not found.isdisjoint(rule.markers))
 
 
 @dataclass

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     event,
+    text,
 )
 
 metadata = MetaData()
@@ -37,6 +38,23 @@ events = Table(
     Index("events_by_subject", "subject", "kind", "seq"),
     sqlite_with_rowid=False,
 )
+
+#: What the gates look back on: changes, and how they ended. None of these comes from the intake.
+DEEDS = (
+    "applying",
+    "applied",
+    "verified",
+    "conflicted",
+    "undoing",
+    "undone",
+    "failed",
+    "escalated",
+    "resolved",
+    "not_confirmed",
+)
+#: The condition of the index, word for word, because a query that uses the index has to say it word for word.
+IS_DEED = f"kind IN ({', '.join(repr(kind) for kind in DEEDS)})"
+Index("events_of_deeds", events.c.at, sqlite_where=text(IS_DEED), postgresql_where=text(IS_DEED))
 
 #: The inbox: what was received, once for each distinct body. ``sha256`` is of the bytes that came. ``body`` is those
 #: bytes; where they held a secret it is the document without it, and its own SHA-256 is another.

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from incidents import events as e
 from incidents.events import Body, Event
-from incidents.models import Plan, Verdict, canonical
+from incidents.models import Mode, Plan, Verdict, canonical
 
 #: What a sentence says of a plan whose record it does not have.
 _UNKNOWN = "a plan that is not on this record"
@@ -71,6 +71,14 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
         case e.Told():
             reached = "told" if body.delivered else "could not tell"
             return f"{reached} {body.channel}: {body.title}" + (f" ({body.why})" if body.why else "")
+        case e.Paused():
+            return f"automation paused: {body.why}"
+        case e.Unpaused():
+            return f"automation goes on: {body.why}"
+        case e.AutonomyReset():
+            return f"what {body.action} did before{_where(body)} no longer counts: {body.why}"
+        case e.Stormed():
+            return f"storm: {body.why}"
         case _:
             assert_never(body)
 
@@ -92,8 +100,13 @@ def moved(body: e.Moved) -> str:
 
 
 def gates(gated: e.Gated) -> str:
-    """What each gate said, in one line: ``matrix run (severity 2 (high) x medium risk: run), ...``."""
-    return ", ".join(f"{gate.name} {gate.says} ({gate.why})" for gate in gated.gates)
+    """What stood in the way, or who overruled it, in one line: ``matrix ask (severity 4 ...); 16 more say run``."""
+    told = [gate for gate in gated.gates if gate.says is not Mode.run or gate.name == "person"]
+    rest = len(gated.gates) - len(told)
+    if not told:
+        return f"all {rest} say run"
+    said = ", ".join(f"{gate.name} {gate.says} ({gate.why})" for gate in told)
+    return f"{said}; {rest} more say run" if rest else said
 
 
 def value(found: JsonValue) -> str:
@@ -112,6 +125,13 @@ def _verdict(verdict: Verdict) -> str:
 def _taught(body: e.Traced) -> str:
     learned = [f"{model} {', '.join(versions)}" for model, versions in body.models.items() if versions]
     return "; ".join(learned) or "no model"
+
+
+def _where(body: e.AutonomyReset) -> str:
+    """`` in model incidents of severity 2``; nothing where all are meant."""
+    category = f" in {body.category} incidents" if body.category else ""
+    severity = f" at severity {int(body.severity)}" if body.severity else ""
+    return category + severity
 
 
 def _action(known: Mapping[str, Plan], plan_hash: str) -> str:

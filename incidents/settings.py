@@ -25,6 +25,16 @@ class Settings(BaseSettings):
     #: The way out where the record is broken near its end: the number of the event whose break is known and accepted.
     accept_broken_event: int | None = None
 
+    #: What the warm worker imports before it is needed, as a JSON list: modules that start no thread and connect to
+    #: nothing. Of lastgood's own packages it imports every module.
+    preload: tuple[str, ...] = (
+        *("flows", "remediations", "expectations"),
+        *("mlflow", "mlflow.store.model_registry.rest_store", "mlflow.tracking.request_header.registry"),
+        *("great_expectations.expectations", "great_expectations.validator.validator", "duckdb_engine"),
+        *("boto3", "pandas.core.arrays.arrow.extension_types", "pyarrow.dataset", "pyarrow.pandas_compat"),
+        *("jinja2.ext", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"),
+    )
+
     def ledger_url(self) -> str:
         """The SQLAlchemy URL of the ledger, SQLite in ``home`` by default."""
         if self.database_url is not None:

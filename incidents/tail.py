@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from incidents import schema
-from incidents.ledger import GENESIS, chain
+from incidents.chain import GENESIS, chain
 from incidents.settings import settings
 
 #: So many events are checked, however long the chain is.

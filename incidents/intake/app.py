@@ -8,6 +8,7 @@ send it again. It is a 503 and never a 429, because Alertmanager does not try ag
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -18,26 +19,19 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as NoConnection
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from incidents import outbox
-from incidents.intake import WrongShape, alertmanager, generic, store, strict_json
-from incidents.intake.request import Refused, check_headers, check_token, read_body
+from incidents.intake import WrongShape, strict_json
+from incidents.intake.group import AWAY, Groups
+from incidents.intake.request import COME_AGAIN, Refused, check_headers, check_token, read_body
+from incidents.intake.room import Room
 from incidents.ledger import Ledger
-from incidents.models import now
 from incidents.outbox import Handlers
 from incidents.playbook import Playbook
 
 _log = logging.getLogger(__name__)
-
-_PARSERS = {"alertmanager": alertmanager.parse, "generic": generic.parse}
-
-#: So many requests are taken at once, and so many of those are read and stored at once; the database has one writer.
-_TAKEN, _AT_WORK = 32, 2
-
-_COME_AGAIN = {"Retry-After": "5"}
 
 
 def create_app(
@@ -51,10 +45,12 @@ def create_app(
         if not os.environ.get(sender.token_env):
             _log.warning("%s is not set, so nobody can post as %s", sender.token_env, name)
     jobs = outbox.handlers(ledger) if handlers is None else handlers
-    wake, taken, at_work = asyncio.Event(), asyncio.Semaphore(_TAKEN), asyncio.Semaphore(_AT_WORK)
+    wake, room, groups = asyncio.Event(), Room(), Groups(ledger, playbook)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # what is loaded now stays, and need not be looked through at every collection
         stop = asyncio.Event()
         working = asyncio.create_task(outbox.run(ledger, jobs, stop, wake))
         yield
@@ -67,26 +63,27 @@ def create_app(
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(WrongShape, _wrong_shape)
     app.add_exception_handler(strict_json.Malformed, _malformed)
-    for error in (OperationalError, InterfaceError, NoConnection):
+    for error in AWAY:
         app.add_exception_handler(error, _busy)
     app.add_exception_handler(Exception, _broken)
 
-    @app.post("/alerts/{sender}")
-    async def alerts(sender: str, request: Request) -> Response:
+    async def alerts(request: Request) -> Response:
         """Take one delivery in."""
+        sender = request.path_params["sender"]
         known = playbook.senders.get(sender)
         if known is None:
             raise Refused(404, "the playbook has no such sender")
         check_token(request, known.token_env)
         gzipped = check_headers(request)
-        if taken.locked():
-            raise Refused(503, "too many deliveries at once", headers=_COME_AGAIN)
-        async with taken:
-            body = await read_body(request, gzipped=gzipped, patience=patience)
-            async with at_work:
-                receipt = await asyncio.to_thread(_take, ledger, playbook, sender, known.format, body)
-        wake.set()
-        return JSONResponse(receipt.model_dump(mode="json"), 202 if receipt.new else 200)
+        with room.place() as place:
+            body = await read_body(request, place.grow, gzipped=gzipped, patience=patience)
+            receipt = await groups.take(sender, body)
+        if receipt.opened:  # then a job waits in the outbox
+            wake.set()
+        return Response(receipt.model_dump_json(), 202 if receipt.new else 200, media_type="application/json")
+
+    # A plain route: it declares nothing that FastAPI would have to look at anew for every request.
+    app.add_route("/alerts/{sender}", alerts, methods=["POST"])
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
@@ -105,11 +102,6 @@ def server(app: FastAPI, host: str = "127.0.0.1", port: int = 8000) -> uvicorn.S
         app, host=host, port=port, http="h11", h11_max_incomplete_event_size=256 * 1024, server_header=False
     )
     return uvicorn.Server(config)
-
-
-def _take(ledger: Ledger, playbook: Playbook, sender: str, form: str, body: bytes) -> store.Receipt:
-    parsed = _PARSERS[form](strict_json.parse(body), now())
-    return store.accept(ledger, playbook, sender, body, parsed)
 
 
 def _problem(status: int, detail: str, headers: dict[str, str] | None = None, **more: object) -> JSONResponse:
@@ -141,7 +133,7 @@ async def _malformed(_request: Request, error: Exception) -> Response:
 async def _busy(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SQLAlchemyError)
     _log.warning("the database is away or busy: %s", type(error).__name__)
-    return _problem(503, "the ledger can't be written at the moment; send it again", _COME_AGAIN)
+    return _problem(503, "the ledger can't be written at the moment; send it again", COME_AGAIN)
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:

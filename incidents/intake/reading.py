@@ -12,7 +12,7 @@ from typing import Any
 
 from incidents.intake import Unreadable, WrongShape
 from incidents.models import digest
-from incidents.redaction import Redaction, redact
+from incidents.redaction import Redaction, Rule, possible
 
 #: More alerts than this in one delivery are refused; 10,000 were seen in one from a real Alertmanager.
 MOST_ALERTS = 20_000
@@ -29,23 +29,30 @@ UNNAMED = "unnamed"
 #: A beginning further ahead of our clock than this can't be right.
 AHEAD = timedelta(minutes=5)
 
+#: The rules that may match, found once for many texts and their names; None: not known yet.
+Rules = tuple[Rule, ...] | None
+
 #: What PostgreSQL can't hold, UTF-8 can't carry or a terminal obeys. Tab and newline stay.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-def text(value: str) -> str:
+def text(value: str, rules: Rules = None) -> str:
     """The text with control characters replaced, and without secrets."""
-    return redact(_plain_text(value))
+    plain = _plain_text(value)
+    return plain if rules == () else Redaction(rules).text(plain)
 
 
 def _plain_text(value: str) -> str:
     return value if value.isprintable() else _CONTROL.sub("\ufffd", value.replace("\r\n", "\n"))
 
 
-def _noted(value: str, kind: str, name: str, notes: list[str]) -> str:
+def _noted(value: str, kind: str, name: str, notes: list[str], rules: Rules = None) -> str:
     """As ``text``, with a note where a secret was taken out; a value whose name says that it is one goes whole."""
-    redaction = Redaction()
-    clean: str = redaction.named(name, _plain_text(value))
+    plain = _plain_text(value)
+    if rules == ():
+        return plain
+    redaction = Redaction(rules)
+    clean: str = redaction.named(name, plain)
     if redaction.count:
         notes.append(redaction.note(f"{kind} {name}".strip()))
     return clean
@@ -77,6 +84,7 @@ def label_texts(raw: Any, notes: list[str]) -> dict[str, str]:
     if len(raw) > MOST_LABELS:
         raise Unreadable(f"it has more than {MOST_LABELS} labels")
     read: dict[str, str] = {}
+    rules = possible(repr(raw))
     for name, value in raw.items():
         if value is None:
             continue
@@ -85,7 +93,8 @@ def label_texts(raw: Any, notes: list[str]) -> dict[str, str]:
             raise Unreadable("the value of a label is not text")
         if len(name) > LONGEST_NAME or len(plain) > LONGEST_VALUE:
             raise Unreadable(f"a label is longer than {LONGEST_NAME} characters, or its value than {LONGEST_VALUE}")
-        read[text(name)] = _noted(plain, "label", text(name), notes)
+        clean_name = text(name, rules)
+        read[clean_name] = _noted(plain, "label", clean_name, notes, rules)
     return read
 
 
@@ -109,17 +118,18 @@ def annotation_texts(raw: Any, notes: list[str]) -> dict[str, str]:
         notes.append("annotations is not an object, and was left out")
         return {}
     read: dict[str, str] = {}
+    rules = possible(repr(raw))
     for name, value in raw.items():
         plain = _plain(value)
         if plain is None or len(name) > LONGEST_NAME or len(read) == MOST_ANNOTATIONS:
             _add(notes, "an annotation that is no text, has too long a name or is one too many was left out")
             continue
-        clean = _noted(
-            plain, "annotation", text(name), notes
-        )  # before the cut, which could part a secret from what it is known by
+        clean_name = text(name, rules)
+        # before the cut, which could part a secret from what it is known by
+        clean = _noted(plain, "annotation", clean_name, notes, rules)
         if len(clean) > LONGEST_ANNOTATION:
             _add(notes, f"an annotation was cut at {LONGEST_ANNOTATION} characters")
-        read[text(name)] = clean[:LONGEST_ANNOTATION]
+        read[clean_name] = clean[:LONGEST_ANNOTATION]
     return read
 
 

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import zlib
+from collections.abc import Callable
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -17,6 +18,9 @@ LARGEST_BODY = 16 * 1024 * 1024
 #: Bytes of all header names and values together.
 LARGEST_HEADERS = 32 * 1024
 
+#: What a 503 says: when to send it again, in seconds.
+COME_AGAIN = {"Retry-After": "5"}
+
 
 class Refused(Exception):
     """The request is answered with this status; the message says why and repeats nothing of the request."""
@@ -25,6 +29,13 @@ class Refused(Exception):
         super().__init__(why)
         self.status = status
         self.headers = headers or {}
+
+
+class Busy(Refused):
+    """Too much is held already. It is a 503 and never a 429, after which Alertmanager would not try again."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "too many deliveries at once", headers=COME_AGAIN)
 
 
 def check_token(request: Request, variable: str) -> None:
@@ -65,42 +76,37 @@ def check_headers(request: Request) -> bool:
     return encoding == "gzip"
 
 
-async def read_body(request: Request, *, gzipped: bool, patience: float) -> bytes:
-    """The body, inflated; it has to arrive within ``patience`` seconds.
+async def read_body(request: Request, hold: Callable[[int], None], *, gzipped: bool, patience: float) -> bytes:
+    """The body, inflated; it has to arrive within ``patience`` seconds. ``hold`` is told of each part of it.
 
     Raises:
-        Refused: 408 for a body that does not come, 413 for one that is too large, 400 for broken gzip.
+        Refused: 408 for a body that does not come, 413 for one that is too large, 400 for broken gzip; or what
+            ``hold`` raises.
     """
+    body = bytearray()
+    inflate = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if gzipped else None
     try:
         async with asyncio.timeout(patience):
-            return await (_inflated(request) if gzipped else _plain(request))
+            async for chunk in request.stream():
+                part = _inflated(inflate, chunk, LARGEST_BODY + 1 - len(body)) if inflate else chunk
+                if len(body) + len(part) > LARGEST_BODY:
+                    raise _too_large()
+                hold(len(part))
+                body += part
     except TimeoutError:
         raise Refused(408, "the body did not arrive in time", headers={"Connection": "close"}) from None
     except ClientDisconnect:
         raise Refused(400, "the body ended too soon") from None
-
-
-async def _plain(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise _too_large()
-    return bytes(body)
-
-
-async def _inflated(request: Request) -> bytes:
-    body, inflate = bytearray(), zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    async for chunk in request.stream():
-        try:
-            body += inflate.decompress(chunk, LARGEST_BODY + 1 - len(body))
-        except zlib.error:
-            raise Refused(400, "the body is not gzip") from None
-        if len(body) > LARGEST_BODY:
-            raise _too_large()
-    if not inflate.eof or inflate.unused_data:
+    if inflate and (not inflate.eof or inflate.unused_data):
         raise Refused(400, "the body is not one whole gzip stream")
     return bytes(body)
+
+
+def _inflated(inflate: zlib._Decompress, chunk: bytes, most: int) -> bytes:
+    try:
+        return inflate.decompress(chunk, most)
+    except zlib.error:
+        raise Refused(400, "the body is not gzip") from None
 
 
 def _too_large() -> Refused:

@@ -161,7 +161,7 @@ def test_a_worker_is_online(prefect_and_worker: tuple[Server, Server]) -> None:
     """Ready means that Prefect's server says so, and that the pool has been made."""
     prefect, worker = prefect_and_worker
     pool = f"{prefect.env['PREFECT_API_URL']}/work_pools/lastgood"
-    assert httpx.get(pool).json()["type"] == "process"
+    assert httpx.get(pool).json()["type"] == "lastgood"
     online = httpx.post(f"{pool}/workers/filter", json={}).json()
     assert [(found["name"], found["status"]) for found in online] == [(worker.name, "ONLINE")]
 

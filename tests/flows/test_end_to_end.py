@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import time
@@ -25,6 +26,8 @@ from incidents.ledger import Ledger
 from incidents.models import Status
 from tests.flows.kit import ROOT, System
 
+#: Incidents that arrive at once; 200 take two minutes.
+BURST = int(os.environ.get("BURST", "40"))
 TOKEN = "a token of this test alone"
 DEPLOYED = ["data/data", "model/model", "by_hand/revert_model", "rehearse/rehearse"]
 
@@ -41,9 +44,9 @@ class Running:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
         return httpx.post(f"{self.intake}/alerts/alertmanager", content=body, headers=headers, timeout=30)
 
-    def ended(self, incident: str) -> Incident:
+    def ended(self, incident: str, seconds: float = 120) -> Incident:
         """Wait until an incident is closed or with a person."""
-        end = time.monotonic() + 120
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             found = find(self.ledger, incident)
             if found.status is not Status.open:
@@ -55,7 +58,7 @@ class Running:
 @pytest.fixture(scope="module")
 def deployed(prefect_server: Server) -> None:
     """Deploy everything in prefect.yaml, as the README says, without a prompt."""
-    for arguments in (["work-pool", "create", "lastgood", "--type", "process", "--overwrite"], ["deploy", "--all"]):
+    for arguments in (["work-pool", "create", "lastgood", "--type", "lastgood", "--overwrite"], ["deploy", "--all"]):
         command = [executable("prefect"), "--no-prompt", *arguments]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -63,7 +66,7 @@ def deployed(prefect_server: Server) -> None:
 
 @pytest.fixture
 def running(deployed: None, broken_system: System, ledger: Ledger, tmp_path: Path) -> Iterator[Running]:
-    """Start the intake, with no credentials of production, and a process worker that has them."""
+    """Start the intake, with no credentials of production, and a worker that has them."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     hidden = {name: "" for name in os.environ if name.startswith(("AWS_", "MLFLOW_TRACKING"))}
@@ -98,6 +101,21 @@ def test_a_thousand_posts_of_one_alert_are_one_incident_one_run_and_one_fix(
     ).json()
     mine = [run for run in found if run["parameters"] == {"incident": "INC-1"} and run["state_name"] == "Resolved"]
     assert len(mine) == 1
+
+
+def test_a_burst_of_incidents_is_each_worked_on_once(running: Running) -> None:
+    """With room for four runs, every incident of a burst is worked on once, and none is forgotten."""
+    alerts = json.loads(alertmanager_bytes("transactions", datetime.now(UTC)))
+    [alert] = alerts["alerts"]
+    alerts["alerts"] = [
+        {**alert, "fingerprint": f"{number:016x}", "labels": {"alertname": f"RecallOf{number}", "severity": severity}}
+        for number, severity in enumerate(["low", "critical"] * (BURST // 2))
+    ]
+    assert running.post(json.dumps(alerts).encode()).status_code == 202
+    incidents = [running.ended(f"INC-{number}", seconds=300) for number in range(1, BURST + 1)]
+    assert {incident.status for incident in incidents} == {Status.escalated}
+    kinds = [[event.body.kind for event in incident.events] for incident in incidents]
+    assert all(story.count("started") == story.count("escalated") == 1 for story in kinds)
 
 
 def test_an_action_started_by_name_lands_in_the_ledger_with_who_asked(running: Running, broken_system: System) -> None:

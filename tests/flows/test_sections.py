@@ -6,18 +6,21 @@ import asyncio
 from uuid import UUID
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows.checks import ModelCheck
+from flows.case import Case
+from flows.checks import Look, ModelCheck
 from flows.data import data
 from flows.infrastructure import infrastructure
 from flows.model import model
 from flows.security import security
+from flows.steps import confirm
 from incidents import moves
 from incidents.events import Started
 from incidents.incident import find
 from incidents.ledger import Ledger
-from incidents.models import Category, Health, Severity, Status
+from incidents.models import Category, Frozen, Health, Severity, Status, Verdict
 from remediations import RevertModel, RollbackDataset, pointers
 from remediations.base import Conflict
 from remediations.clients import registry
@@ -67,6 +70,33 @@ def test_a_dead_service_is_inconclusive_and_goes_to_a_person(
     assert broken_system.alias == broken_system.model_good
     attempt = find(ledger, incident).attempts[-1]
     assert (attempt.plan.action, attempt.state) == ("revert_model", "inconclusive")
+
+
+class Blinking(Frozen):
+    """A check of something that is changing just now: it tells nothing yet, so many times, and then it tells."""
+
+    told: list[Health]
+    subject: str = "model:fraud"
+    patient: bool = True
+
+    def look(self) -> Look:
+        """The next thing that there is to see."""
+        health = self.told.pop(0) if len(self.told) > 1 else self.told[0]
+        return Look(subject=self.subject, verdict=Verdict(health=health, why="seen"))
+
+
+@pytest.mark.parametrize("finally_seen", [Health.unhealthy, Health.healthy])
+def test_a_service_between_two_versions_is_looked_at_again(
+    finally_seen: Health, ledger: Ledger, prefect_server: object
+) -> None:
+    """A service that loads a version just now answers with two; that is no reason to wake a person."""
+    case = Case(opened(ledger, "model:fraud", Category.model), actor="test")
+
+    @flow
+    async def looking() -> Verdict:
+        return await confirm(case, Blinking(told=[Health.inconclusive, Health.inconclusive, finally_seen]))
+
+    assert asyncio.run(looking()).health is finally_seen
 
 
 def test_without_a_version_verified_good_nothing_is_changed(system: System, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from incidents import events as e
 from incidents import ledger as ledgers
 from incidents import playbook as playbooks
 from incidents import settings as all_settings
-from incidents.decide import Request, decide
+from incidents.decide import Facts, Request, decide
 from incidents.events import Body, Event
 from incidents.incident import Incident, fold
 from incidents.ledger import Ledger
@@ -137,10 +137,17 @@ def healed(book: Playbook) -> list[tuple[float, Body]]:
         (1, e.Traced(dataset="transactions", version="20261123T065800Z", models={"fraud": ["2"]})),
     ]
     for plan in (rollback, revert):
-        asked = Request(plan=plan, severity=Severity.high, risk=Risk.medium, reversible=True, asset=opened.asset)
+        asked = Request(
+            plan=plan,
+            category=opened.category,
+            severity=Severity.high,
+            risk=Risk.medium,
+            reversible=True,
+            asset=opened.asset,
+        )
         story += [
             (0.25, e.Planned(plan=plan)),
-            (0.25, decide(asked, book)),
+            (0.25, decide(asked, book, Facts(at=datetime(2026, 11, 23, 7, tzinfo=UTC)))),
             (0.5, e.Applying(plan=plan.hash, token=1)),
             (1, e.Applied(plan=plan.hash)),
             (3, e.Checked(phase="watch", verdict=good)),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
 
+from demo.servers import Server, free_port
 from incidents.intake.app import create_app
 from incidents.ledger import Ledger
 from incidents.playbook import Playbook
@@ -80,3 +83,37 @@ class Poster:
         """One delivery, with the right token."""
         content = body if isinstance(body, bytes) else as_bytes(body)
         return self.request("POST", f"/alerts/{sender}", content=content, headers={**HEADERS, **headers})
+
+
+#: The playbook that is shipped.
+PLAYBOOK = Path(__file__).parents[2] / "playbook.yaml"
+
+#: The intake as a process of its own; its outbox starts nothing.
+CHILD = """
+import sys
+from pathlib import Path
+from incidents.intake.app import create_app, server
+from incidents.ledger import Ledger
+from incidents.playbook import load
+
+app = create_app(Ledger(sys.argv[1]), load(Path(sys.argv[2]), {}), handlers={})
+server(app, port=int(sys.argv[3])).run()
+"""
+
+
+def intake(database: str, log: Path) -> Server:
+    """The intake on a port of loopback, as a process that can be killed."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    return Server(
+        name="intake",
+        argv=[sys.executable, "-c", CHILD, database, str(PLAYBOOK), str(port)],
+        log=log,
+        ready=partial(_answers, address),
+        url=address,
+        settings=TOKENS,
+    )
+
+
+def _answers(address: str) -> bool:
+    return httpx.get(f"{address}/health", timeout=5).is_success

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import sqlite3
 from contextlib import closing
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incidents import audit
+from incidents import audit, stretch
 from incidents import events as e
 from incidents.ledger import GENESIS, Ledger
 from incidents.models import Category, Health, Severity, Verdict, digest
@@ -50,7 +51,8 @@ TAMPERING = {
     "actor": "UPDATE events SET actor = 'person:eve' WHERE seq = 5",
     "body": "UPDATE events SET body = replace(body, 'healthy', 'unhealthy') WHERE seq = 5",
     "a space in the body": "UPDATE events SET body = body || ' ' WHERE seq = 5",
-    "hash": "UPDATE events SET hash = 'f' || substr(hash, 2) WHERE seq = 5",
+    "hash": "UPDATE events SET hash = CASE substr(hash, 1, 1) WHEN 'f' THEN 'e' ELSE 'f' END || substr(hash, 2) "
+    "WHERE seq = 5",
     "deleted": "DELETE FROM events WHERE seq = 5",
     "moved": "UPDATE events SET seq = 99 WHERE seq = 5",
     "swapped": "UPDATE events SET seq = CASE seq WHEN 5 THEN -6 ELSE -5 END WHERE seq IN (5, 6); "
@@ -70,6 +72,49 @@ def test_tampering_is_named(anywhere: Ledger, sql: str) -> None:
     as_owner(anywhere, sql)
     [finding] = audit.verify(anywhere).broken
     assert finding.startswith("event 5: ")
+
+
+@pytest.fixture
+def side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a short record is checked by processes, three of them, whatever the machine."""
+    monkeypatch.setattr(audit, "LONG", 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+
+
+@pytest.mark.usefixtures("side_by_side")
+def test_processes_find_a_whole_record_whole(anywhere: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each checks a stretch, the stretches meet, and nothing needs to be walked a second time."""
+    fill(anywhere)
+    walked = audit._walk(anywhere)
+    monkeypatch.setattr(audit, "_walk", lambda _ledger: None)
+    assert audit.verify(anywhere) == walked == audit.Report(events=MANY, head=anywhere.events()[-1].hash)
+
+
+@pytest.mark.usefixtures("side_by_side")
+@pytest.mark.parametrize("sql", [pytest.param(sql, id=name) for name, sql in TAMPERING.items()])
+def test_processes_find_what_a_walk_finds(ledger: Ledger, sql: str) -> None:
+    """Wherever the stretches begin and end, the report is the same to the letter; event 5 is the first of one."""
+    fill(ledger)
+    as_owner(ledger, sql)
+    assert audit.verify(ledger) == audit._walk(ledger)
+    assert audit.verify(ledger).broken[0].startswith("event 5: ")
+
+
+@settings(max_examples=100, deadline=None)
+@given(cut=st.integers(0, MANY), place=st.integers(0, MANY - 1), column=st.integers(0, 7))
+def test_a_stretch_is_in_order_or_it_is_not(file: File, cut: int, place: int, column: int) -> None:
+    """Two stretches that meet anywhere are the whole; with any column of any event altered, one of them is not."""
+
+    def check(rows: list[Any]) -> bool:
+        low = stretch.check(rows[:cut], 0)
+        high = stretch.check(rows[max(0, cut - 1) :], cut)
+        return low is not None and high is not None and low.head == high.before and low.events + high.events == MANY
+
+    rows: list[Any] = [tuple(row) for row in file.rows]
+    assert check(rows)
+    altered = list(rows[place])
+    altered[column] = 99 if column == 0 else f"{altered[column]}!"
+    assert not check([*rows[:place], tuple(altered), *rows[place + 1 :]])
 
 
 def test_a_rewritten_event_breaks_the_next_one(anywhere: Ledger) -> None:

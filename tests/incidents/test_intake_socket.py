@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -20,13 +18,12 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from demo.servers import Server, free_port
+from demo.servers import free_port
 from incidents.intake.app import create_app, server
 from incidents.ledger import Ledger
 from incidents.playbook import Playbook
 from incidents.schema import episodes, outbox
-from tests.incidents.conftest import PLAYBOOK
-from tests.incidents.posting import DRIFT, HEADERS, TOKENS, as_bytes, group, payload, raw_alert
+from tests.incidents.posting import DRIFT, HEADERS, TOKENS, as_bytes, group, intake, payload, raw_alert
 
 
 class Handler:
@@ -132,34 +129,13 @@ def test_the_same_alert_a_thousand_times_from_eight_clients(port: int, ledger: L
     assert (seen["deployment"], seen["parameters"], seen["key"]) == ("data/data", {"incident": "INC-1"}, job.key)
 
 
-#: A server as a process of its own, to be killed.
-CHILD = """
-import sys
-from pathlib import Path
-from incidents.intake.app import create_app, server
-from incidents.ledger import Ledger
-from incidents.playbook import load
-
-app = create_app(Ledger(sys.argv[1]), load(Path(sys.argv[2]), {}), handlers={})
-server(app, port=int(sys.argv[3])).run()
-"""
-
-
 def test_what_was_acknowledged_is_there_after_a_kill(ledger: Ledger, tmp_path: Path) -> None:
     """The process is killed in the middle of posts, several times; every alert that got its 2xx is in the ledger."""
     acknowledged = set[str]()
     url = str(ledger.engine.url)
     for round_number, so_many in enumerate((5, 17, 31, 40)):
-        port = free_port()
-        address = f"http://127.0.0.1:{port}"
-        child = Server(
-            name="intake",
-            argv=[sys.executable, "-c", CHILD, url, str(PLAYBOOK), str(port)],
-            log=tmp_path / "intake.log",
-            ready=partial(_answers, address),
-            settings=TOKENS,
-        )
-        with child:
+        with intake(url, tmp_path / "intake.log") as child:
+            address = child.url
             enough = len(acknowledged) + so_many
             posters = [
                 threading.Thread(target=_post_until_it_breaks, args=(address, f"{round_number}-{i}", acknowledged))
@@ -187,7 +163,3 @@ def _post_until_it_breaks(address: str, name: str, acknowledged: set[str]) -> No
             answer = client.post("/alerts/alertmanager", content=as_bytes(group(raw_alert(fingerprint=fingerprint))))
             assert answer.status_code == 202
             acknowledged.add(fingerprint)
-
-
-def _answers(address: str) -> bool:
-    return httpx.get(f"{address}/health", timeout=5).is_success

@@ -14,6 +14,7 @@ from incidents import audit
 from incidents.events import Alerted, AlertEnded, Event, Opened, Resolved, SetAside
 from incidents.incident import find
 from incidents.intake import alertmanager, generic
+from incidents.intake.inbox import Delivery
 from incidents.intake.store import Receipt, accept
 from incidents.ledger import Ledger
 from incidents.models import Category, Severity
@@ -38,7 +39,8 @@ def take(ledger: Ledger, book: Playbook, document: bytes | dict[str, Any], sende
     """Bring one delivery onto the record."""
     body = document if isinstance(document, bytes) else as_bytes(document)
     parse = {"alertmanager": alertmanager.parse, "generic": generic.parse}[sender]
-    return accept(ledger, book, sender, body, parse(json.loads(body), RECEIVED))
+    [receipt] = accept(ledger, book, [Delivery(sender, body, parse(json.loads(body), RECEIVED))])
+    return receipt
 
 
 def rows(ledger: Ledger, table: Any) -> list[Any]:
@@ -76,6 +78,7 @@ def test_a_new_alert_opens_an_incident_and_asks_for_its_flow(anywhere: Ledger, b
         "deployment": "data/data",
         "parameters": {"incident": "INC-1"},
         "name": "INC-1 dataset:transactions",
+        "queue": "severity-3",
     }
     [delivery] = rows(anywhere, deliveries)
     assert (delivery.body, delivery.seen) == (payload(DRIFT), 1)

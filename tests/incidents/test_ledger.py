@@ -16,7 +16,7 @@ from incidents import audit, schema
 from incidents import events as e
 from incidents.incident import find
 from incidents.ledger import GENESIS, Ledger, chain, number_of
-from incidents.models import Alert, Category, Health, Severity, Status, Verdict
+from incidents.models import Alert, Category, Health, Severity, Status, Verdict, digest
 
 OPENED = e.Opened(category=Category.data, severity=Severity.medium, asset="dataset:transactions", title="in cents")
 
@@ -81,6 +81,43 @@ def test_the_chain(anywhere: Ledger) -> None:
         before = row.hash
     assert anywhere.events()[1:] == written
     assert audit.verify(anywhere) == audit.Report(events=6, head=before)
+
+
+_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+@given(before=_TEXT, seq=st.integers(), texts=st.lists(_TEXT, min_size=6, max_size=6))
+def test_the_hash_of_a_row(before: str, seq: int, texts: list[str]) -> None:
+    """It is the SHA-256 of the canonical JSON of the hash before and the columns: whoever has both can compute it."""
+    assert chain(before, (seq, *texts, "its own hash")) == digest([before, seq, *texts])
+
+
+def test_a_transaction_sees_what_it_wrote(anywhere: Ledger) -> None:
+    """Rows are sent together, and yet whoever looks through the connection sees all of them, in their last state."""
+    other = OPENED.model_copy(update={"asset": "dataset:other"})
+    with anywhere.write() as writer:
+        first, second = writer.open(OPENED, actor="x"), writer.open(other, actor="x")
+        writer.append(e.Alerted(alert=alert(severity=Severity.critical)), actor="x", incident=second)
+        assert (writer.live("data", "dataset:transactions"), writer.live("data", "dataset:other")) == (first, second)
+        writer.append(e.Resolved(why="fixed"), actor="x", incident=first)
+        assert writer.live("data", "dataset:transactions") is None
+        third = writer.open(OPENED, actor="x")
+        assert writer.live("data", "dataset:transactions") == third == "INC-3"
+        found = schema.incidents.c
+        rows = writer.connection.execute(select(found.status, found.severity).order_by(found.number)).all()
+        assert [tuple(row) for row in rows] == [(Status.resolved, 3), (Status.open, 1), (Status.open, 3)]
+        assert writer.connection.scalar(select(func.count()).select_from(schema.events)) == 5
+    assert audit.verify(anywhere).events == 5
+
+
+def test_a_transaction_of_thousands(anywhere: Ledger) -> None:
+    """More events than are held back at once are one gapless chain all the same."""
+    with anywhere.write() as writer:
+        name = writer.open(OPENED, actor="x")
+        for place in range(2500):
+            writer.append(e.Started(flow="data", run=str(place)), actor="x", incident=name)
+    assert audit.verify(anywhere).events == 2501
+    assert [event.body for event in anywhere.events()[1:]] == [e.Started(flow="data", run=str(n)) for n in range(2500)]
 
 
 def test_all_or_nothing(anywhere: Ledger) -> None:

@@ -176,6 +176,21 @@ BROKEN = {
     "a watch that never looks": ("every_seconds: 5,", "every_seconds: 0,", "greater than 0"),
     "an impossible recall": ("at_least: 0.7", "at_least: 70", "less than or equal to 1"),
     "an unknown category": ("category: null", "category: weather", "routes.0.category"),
+    "a budget below nothing": ("storm: {at_most: 20,", "storm: {at_most: -1,", "limits.storm.at_most"),
+    "a budget without an end": ("per_asset: {at_most: 5, per_minutes: 60}", "per_asset: {at_most: 5}", "per_minutes"),
+    "a hold-down of no severity": ("{1: 0, 2: 0, 3: 0, 4: 0}", "{1: 0, 5: 0}", "limits.hold_down_seconds.5"),
+    "a bound above 1": ("run_from: 0.5", "run_from: 50", "autonomy.run_from"),
+    "bounds the wrong way round": ("ask_from: 0.1", "ask_from: 0.9", "autonomy: ask_from is above run_from"),
+    "a freeze without a zone": (
+        "freeze: []",
+        "freeze: [{name: x, cron: '* * * * *', lasts_hours: 1}]",
+        "freeze.0.timezone",
+    ),
+    "a freeze of both kinds": (
+        "freeze: []",
+        "freeze: [{name: x, timezone: UTC, cron: '* * * * *', lasts_hours: 1, first_day: 2026-01-01}]",
+        "freeze.0: a freeze has either cron",
+    ),
 }
 
 
@@ -246,6 +261,31 @@ def test_the_shipped_playbook(book: Playbook) -> None:
     }
     assert re.fullmatch(r"[0-9a-f]{64}", book.digest)
     assert book.datasets["transactions"].store == "s3://lastgood/transactions"
+
+
+def test_what_holds_automation_back_has_defaults(tmp_path: Path, book: Playbook) -> None:
+    """Without these sections the limits are the shipped ones, but for what the demo needs: a short cool-down, and the
+    word that lets anything run by itself at severity 1.
+    """
+    document = tree()
+    for section in ("limits", "freeze", "autonomy"):
+        del document[section]
+    path = tmp_path / "playbook.yaml"
+    path.write_text(text_of(document), encoding="utf-8")
+    found = load(path, {})
+    none = dict.fromkeys(Severity, 0.0)
+    assert found.limits.model_copy(update={"hold_down_seconds": none, "cool_down_seconds": 5}) == book.limits
+    assert found.limits.cool_down_seconds == 900
+    assert found.autonomy.model_copy(update={"critical_runs_alone": True}) == book.autonomy
+    assert (found.freeze, found.autonomy.critical_runs_alone) == ((), False)
+
+
+@pytest.mark.parametrize("section", ["Limits", "Budget", "Freeze", "Autonomy"])
+def test_the_schema_explains_what_holds_automation_back(section: str) -> None:
+    """An editor that knows the schema tells what each key means."""
+    schema = Playbook.model_json_schema()["$defs"][section]
+    assert schema["description"]
+    assert [name for name, field in schema["properties"].items() if not field.get("description")] == []
 
 
 def test_the_digest_is_of_the_file(tmp_path: Path, book: Playbook) -> None:

@@ -16,9 +16,10 @@ from incidents import events as e
 from incidents import redaction
 from incidents.channels import announce
 from incidents.intake import generic, strict_json
+from incidents.intake.inbox import Delivery
 from incidents.intake.store import accept
 from incidents.ledger import Ledger
-from incidents.models import Alert, Category, Health, Severity, Verdict
+from incidents.models import Alert, Category, Health, Mode, Severity, Verdict
 from incidents.playbook import Playbook
 from incidents.redaction import GONE, RULES, possible, redact, redact_document, redact_tree
 from remediations import RevertModel
@@ -190,7 +191,7 @@ def test_no_planted_secret_is_anywhere_in_the_database(
         alert[place] = text  # a field that the format does not have
     document: dict[str, Any] = {"alerts": [alert], "note": text} if place == "elsewhere" else {"alerts": [alert]}
     body = json.dumps(document).encode()
-    accept(ledger, book, "generic", body, generic.parse(strict_json.parse(body), datetime.now(UTC)))
+    accept(ledger, book, [Delivery("generic", body, generic.parse(strict_json.parse(body), datetime.now(UTC)))])
     assert part.encode() not in file_of(ledger)
     assert part[4:].encode() not in file_of(ledger)
 
@@ -207,6 +208,8 @@ def test_nor_from_what_people_and_errors_say(ledger: Ledger, book: Playbook, sec
         for body in (
             e.Failed(step="apply", error=text),
             e.Resolved(why=text),
+            e.Applying(plan="p", token=1, gates=(e.Gate(name="pause", says=Mode.ask, why=text),)),
+            e.Stormed(why=text),
             e.Judged(version="1", verdict=Verdict(health=Health.healthy, why=text, evidence={"seen": [{"a": text}]})),
         ):
             event = writer.append(body, actor="flow:data", incident=name)
@@ -227,7 +230,7 @@ def test_the_alert_says_what_was_taken_out_of_it(ledger: Ledger, book: Playbook)
     }
     body = json.dumps(alert).encode()
     parsed = generic.parse(strict_json.parse(body), datetime.now(UTC))
-    accept(ledger, book, "generic", body, parsed)
+    accept(ledger, book, [Delivery("generic", body, parsed)])
     opened = ledger.events()[0].body
     assert isinstance(opened, e.Opened)
     kept = opened.alert

@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from incidents import audit, moves, serving
 from incidents import events as e
-from incidents import ledger as ledgers
+from incidents import writer as writers
 from incidents.leases import lease
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Plan, Severity, Verdict
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], datetime]:
 
     def at(hours: float) -> datetime:
         moment = START + timedelta(hours=hours)
-        monkeypatch.setattr(ledgers, "now", lambda: moment)
+        monkeypatch.setattr(writers, "now", lambda: moment)
         return moment
 
     return at

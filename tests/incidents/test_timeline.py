@@ -67,8 +67,7 @@ SENTENCES: list[tuple[Body, str]] = [
     (
         e.Gated(plan=PLAN.hash, mode=Mode.ask, gates=GATES, playbook=""),
         "gates say ask to rollback_dataset on dataset:transactions: "
-        "matrix run (severity 2 (high) x medium risk: run), "
-        "rule ask (the playbook has no rule for rollback_dataset)",
+        "rule ask (the playbook has no rule for rollback_dataset); 1 more say run",
     ),
     (e.Applying(plan=PLAN.hash, token=1), "about to apply rollback_dataset on dataset:transactions"),
     (e.Applied(plan=PLAN.hash), "applied rollback_dataset on dataset:transactions"),
@@ -96,6 +95,13 @@ SENTENCES: list[tuple[Body, str]] = [
         e.Told(channel="pager", title="INC-7", delivered=False, why="LASTGOOD_CHANNEL_PAGER is not set"),
         "could not tell pager: INC-7 (LASTGOOD_CHANNEL_PAGER is not set)",
     ),
+    (e.Paused(why="a deployment"), "automation paused: a deployment"),
+    (e.Unpaused(why="it is through"), "automation goes on: it is through"),
+    (
+        e.AutonomyReset(action="revert_model", category=Category.model, severity=Severity.high, why="it was mended"),
+        "what revert_model did before in model incidents at severity 2 no longer counts: it was mended",
+    ),
+    (e.Stormed(why="too much at once"), "storm: too much at once"),
 ]
 SAID: dict[type[object], tuple[Body, str]] = {type(body): (body, text) for body, text in SENTENCES}
 KINDS = get_args(get_args(Body)[0])

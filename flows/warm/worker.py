@@ -1,0 +1,221 @@
+"""The warm worker, a Prefect worker of type ``lastgood``: it learns of a run at once, and a child that waits runs it.
+
+Everything that Prefect's process worker gives stays: one process a run, logs in the UI, cancellation, crash detection,
+a limit, a health endpoint. Only how a process comes to be is different, so it is that worker with another starter.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.abc
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.events.clients import get_events_subscriber
+from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
+from prefect.flows import load_flow_from_flow_run
+from prefect.runner._control_channel import ControlChannel
+from prefect.runner._flow_run_executor import FlowRunExecutorContext
+from prefect.runner._process_manager import ProcessHandle
+from prefect.settings import get_current_settings
+from prefect.utilities.processutils import sanitize_subprocess_env
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+from pydantic import PrivateAttr
+
+from flows.warm.client import Child, ForkServer
+from incidents.settings import settings
+
+#: The events after which there may be a run to start.
+WAKING = [f"prefect.flow-run.{state}" for state in ("Scheduled", "AwaitingRetry", "Resuming")]
+
+#: An event can arrive before what it tells of can be read: after these many seconds it is looked for again.
+AGAIN = (0.0, 0.02, 0.05, 0.15)
+
+#: For how long runs under way may go on when the worker is asked to end, in seconds.
+GRACE = 60.0
+
+#: The wait before the stream of events is opened again after it broke, in seconds. Meanwhile the worker polls.
+REOPEN = 2.0
+
+_CHDIR = "prefect.deployments.steps.set_working_directory"
+
+
+class WarmJobConfiguration(ProcessJobConfiguration):
+    """A process worker's, and where the flow's code is, which Prefect has read by then anyway."""
+
+    _deployment: DeploymentResponse | None = PrivateAttr(default=None)
+
+    def prepare_for_flow_run(self, flow_run: FlowRun, deployment: Any = None, *others: Any, **named: Any) -> None:
+        """Keep the deployment as well."""
+        super().prepare_for_flow_run(flow_run, deployment, *others, **named)
+        self._deployment = deployment
+
+    @property
+    def imported(self) -> tuple[str, str | None] | None:
+        """The flow's module and function, and the folder to be in, where nothing has to be fetched first."""
+        found = self._deployment
+        if found is None or not found.entrypoint or "/" in found.entrypoint or ".py:" in found.entrypoint:
+            return None
+        steps = found.pull_steps or []
+        if any(list(step) != [_CHDIR] for step in steps):
+            return None
+        folders = [str(step[_CHDIR]["directory"]) for step in steps]
+        return found.entrypoint, folders[-1] if folders else None
+
+
+class WarmWorker(ProcessWorker):
+    """Runs each flow in a process forked from one that has imported everything."""
+
+    type = "lastgood"
+    job_configuration = WarmJobConfiguration
+    _description = "Execute flow runs in processes forked from one that has imported everything already."
+    _display_name = "lastgood (warm)"
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.forks = ForkServer(list(settings().preload), _environment)
+        self._context: FlowRunExecutorContext | None = None
+        self._wake = anyio.Event()
+        self._polling = anyio.Lock()
+
+    async def setup(self) -> None:
+        """Start the fork server first: it takes the longest."""
+        self.forks.start()
+        await super().setup()
+        assert self._runs_task_group is not None
+        self._context = await self._exit_stack.enter_async_context(FlowRunExecutorContext())
+        for loop in (self._listen, self._poll_when_woken):
+            self._runs_task_group.start_soon(self._until_teardown, loop)
+
+    async def teardown(self, *exc_info: Any) -> None:
+        """Take nothing new, let runs under way end, and then let go of everything."""
+        for scope in list(self._scheduled_task_scopes):
+            scope.cancel()
+        assert self._context is not None
+        with anyio.move_on_after(GRACE):
+            while self._context.process_manager.flow_run_ids():  # noqa: ASYNC110  # Prefect tells of no end
+                await anyio.sleep(0.1)
+        await super().teardown(*exc_info)
+        self.forks.stop()
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        """Run a flow run in a child; with a command of the work pool's own, as the process worker does."""
+        assert isinstance(configuration, WarmJobConfiguration)
+        if configuration._command_configured:
+            return await super().run(flow_run, configuration, task_status)
+        assert self._context is not None
+        starter = _Starter(self.forks, configuration, self._context.control_channel)
+        executor = self._context.create_executor(
+            flow_run, starter, resolve_flow=load_flow_from_flow_run, propose_submitting=False
+        )
+        execution = await executor.submit(_Pid(task_status or anyio.TASK_STATUS_IGNORED))
+        if execution is None:
+            raise RuntimeError("the flow run's process could not be started")
+        status = execution.status_code
+        if status is None:  # nobody saw it end
+            state = (await self.client.read_flow_run(flow_run.id)).state
+            status = 0 if state is not None and (state.is_final() or state.is_paused()) else 1
+        return ProcessWorkerResult(status_code=status, identifier=str(execution.handle.pid))
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Look for runs; never twice at a time."""
+        async with self._polling:
+            return await super().get_and_submit_flow_runs()
+
+    def _release_limit_slot(self, flow_run_id: Any) -> None:
+        super()._release_limit_slot(flow_run_id)
+        self._wake.set()  # where a limit held something back, there is room now
+
+    async def _poll_when_woken(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            for wait in AGAIN:
+                await anyio.sleep(wait)
+                try:
+                    if await self.get_and_submit_flow_runs():
+                        break
+                except Exception as error:  # the API is away: the worker's own loop goes on polling
+                    self._logger.debug("Polling failed: %s", error)
+                    break
+
+    async def _listen(self) -> None:
+        """Hear from Prefect's stream of events that there is a run to start."""
+        while True:
+            if self._work_pool is not None:
+                pool = EventAnyResourceFilter(id=[f"prefect.work-pool.{self._work_pool.id}"])
+                wanted = EventFilter(event=EventNameFilter(name=WAKING), any_resource=pool)
+                try:
+                    async with get_events_subscriber(filter=wanted, reconnection_attempts=0) as events:
+                        self._wake.set()
+                        async for _ in events:
+                            self._wake.set()
+                except Exception as error:
+                    self._logger.debug("The stream of events broke: %s", error)
+            await anyio.sleep(REOPEN)
+
+    async def _until_teardown(self, work: Any) -> None:
+        with anyio.CancelScope() as scope:
+            self._scheduled_task_scopes.add(scope)
+            await work()
+
+
+class _Pid:
+    """Tells Prefect's worker the process's number, where its executor would tell the process."""
+
+    def __init__(self, status: anyio.abc.TaskStatus[int]) -> None:
+        self._status = status
+
+    def started(self, handle: ProcessHandle | None = None) -> None:
+        assert handle is not None
+        assert handle.pid is not None
+        self._status.started(handle.pid)
+
+
+class _Starter:
+    """Starts the process of a run, as Prefect's ``ProcessStarter`` protocol has it: by handing it to a child."""
+
+    def __init__(self, forks: ForkServer, configuration: WarmJobConfiguration, channel: ControlChannel) -> None:
+        self._forks, self._configuration, self._channel = forks, configuration, channel
+
+    async def start(self, flow_run: FlowRun, task_status: Any = anyio.TASK_STATUS_IGNORED) -> None:
+        """Come back when the process has ended."""
+        child: Child = await self._forks.run(str(flow_run.id), self._environment(flow_run), self._directory())
+        task_status.started(ProcessHandle(child))  # type: ignore[arg-type]  # it asks for a pid and a returncode
+        await child.wait()
+
+    def _environment(self, flow_run: FlowRun) -> dict[str, str]:
+        """What ``prefect.runner``'s own starter gives to a new interpreter."""
+        env: dict[str, str | None] = {**os.environ, **self._configuration.env, **_prefects()}
+        port, token = self._channel.register(flow_run.id)
+        env |= {
+            "PREFECT__FLOW_RUN_ID": str(flow_run.id),
+            "PREFECT__ENABLE_CANCELLATION_AND_CRASHED_HOOKS": "false",
+            "PREFECT__CONTROL_PORT": str(port),
+            "PREFECT__CONTROL_TOKEN": token,
+        }
+        if self._configuration.imported:
+            env["PREFECT__FLOW_ENTRYPOINT"] = self._configuration.imported[0]
+        return sanitize_subprocess_env(env)
+
+    def _directory(self) -> str | None:
+        chosen = self._configuration.working_dir or (self._configuration.imported or (None, None))[1]
+        return str(chosen) if chosen and Path(chosen).is_dir() else None
+
+
+def _prefects() -> dict[str, str]:
+    """Prefect's settings of this worker, from wherever it has them."""
+    return get_current_settings().to_environment_variables(exclude_unset=True)
+
+
+def _environment() -> dict[str, str]:
+    """The environment of every run for which its work pool says nothing more."""
+    return {**os.environ, **_prefects()}

@@ -1,0 +1,41 @@
+"""Whom it touches: how many assets, and whoever is at work on the same one."""
+
+from __future__ import annotations
+
+from incidents import events as e
+from incidents.events import Gate
+from incidents.facts import Facts, Request
+from incidents.incident import Incident
+from incidents.models import Mode
+from incidents.playbook import Playbook
+
+
+def blast_radius(request: Request, playbook: Playbook, _: Facts) -> Gate:
+    """A plan that touches many assets is looked at by a person first."""
+    touched = request.reach or ((request.changes,) if request.changes else ())
+    limit = playbook.limits.blast_radius
+    says = Mode.run if len(touched) <= limit else Mode.ask
+    names = f": {', '.join(touched)}" if touched else ""
+    return Gate(name="blast radius", says=says, why=f"it touches {len(touched)} assets, the limit is {limit}{names}")
+
+
+def lease(request: Request, _: Playbook, facts: Facts) -> Gate:
+    """Nobody else changes the same target at this moment."""
+    if facts.holder:
+        return Gate(name="lease", says=Mode.ask, why=f"{facts.holder} is changing {request.plan.target} right now")
+    return Gate(name="lease", says=Mode.run, why=f"nobody else is changing {request.plan.target}")
+
+
+def reach(subject: str, playbook: Playbook, incident: Incident | None = None) -> tuple[str, ...]:
+    """What a change of an asset touches: itself, and where it is a dataset, every declared model that learns from it.
+
+    Those are the models that the playbook says learn from it, and those that the incident's trace found to have.
+    """
+    kind, _, dataset = subject.partition(":")
+    if kind != "dataset":
+        return (subject,)
+    learners = {name for name, model in playbook.models.items() if dataset in model.learns_from}
+    for event in incident.events if incident else ():
+        if isinstance(event.body, e.Traced) and event.body.dataset == dataset:
+            learners |= {name for name in event.body.models if name in playbook.models}
+    return (subject, *(f"model:{name}" for name in sorted(learners)))

@@ -1,0 +1,32 @@
+"""The kill switch: a person's pause, and the one that a crash leaves.
+
+Both say ``ask``: while automation is paused, a person may still act by hand.
+"""
+
+from __future__ import annotations
+
+from incidents.events import Gate
+from incidents.facts import Facts, Request
+from incidents.models import Mode
+from incidents.playbook import Playbook
+
+
+def pause(_: Request, __: Playbook, facts: Facts) -> Gate:
+    """Nobody has paused automation."""
+    if facts.paused:
+        return Gate(name="pause", says=Mode.ask, why=f"automation is paused, {facts.paused}")
+    return Gate(name="pause", says=Mode.run, why="automation is not paused")
+
+
+def crash(_: Request, playbook: Playbook, facts: Facts) -> Gate:
+    """No crash has left a change in doubt.
+
+    In doubt is an incident whose last word is an intent without its effect, while it does not hold the lease: whoever
+    was at work there is gone, and what they changed is not known. A run that died before any intent changed nothing.
+    """
+    if not facts.in_doubt:
+        return Gate(name="crash", says=Mode.run, why="no change was left in doubt by a crash")
+    left = f"a crash left in doubt what {', '.join(facts.in_doubt)} changed"
+    if not playbook.limits.pause_after_crash:
+        return Gate(name="crash", says=Mode.run, why=f"{left}, and the playbook says not to pause after a crash")
+    return Gate(name="crash", says=Mode.ask, why=f"{left}; it is settled there, or lifted by `lastgood unpause`")
