@@ -184,7 +184,7 @@ def test_nothing_is_anchored_by_default() -> None:
 
 BREAKS = {
     "altered": ("UPDATE events SET actor = 'person:eve' WHERE seq = 300", 300),
-    "rehashed": ("UPDATE events SET hash = 'f' || substr(hash, 2) WHERE seq = 305", 305),
+    "rehashed": ("UPDATE events SET hash = 'g' || substr(hash, 2) WHERE seq = 305", 305),
     "deleted": ("DELETE FROM events WHERE seq = 307", 307),
 }
 
