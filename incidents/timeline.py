@@ -19,6 +19,7 @@ _PHASE: dict[str, PhaseName] = {
     "alerted": "detect",
     "alert_ended": "detect",
     "set_aside": "detect",
+    "moved": "confirm",
     "checked": "confirm",
     "not_confirmed": "confirm",
     "traced": "decide",
