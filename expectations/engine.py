@@ -20,6 +20,7 @@ from pydantic import JsonValue
 
 import expectations
 from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, shortened
+from expectations.asking import ask
 from expectations.parquet import opened
 from incidents.models import Frozen, Health, Verdict, now
 
@@ -99,18 +100,12 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20) -> Validati
         CannotValidate: no such suite, a suite that lost an entry, or files that DuckDB can't read.
     """
     from great_expectations import __version__ as version
-    from great_expectations.core.batch import Batch
-    from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
-    from great_expectations.validator.validator import Validator
 
     module = _load(suite)
     entries = _entries(suite, module)
     with opened(files) as (execution, rows, columns):
-        data = SqlAlchemyBatchData(execution, table_name="data", create_temp_table=False)
-        validator = Validator(execution, batches=[Batch(data=data)])
-        validator.metrics_calculator.show_progress_bars = False
         keys = [module.KEY] if module.KEY in columns else []
-        answers = _answers(validator, entries, sample, keys)
+        answers = list(ask(execution, "data", dict(enumerate(entries)), sample=sample, keys=keys).values())
     plain = [as_json(answer) for answer in answers]
     failures = [failure(answer, module.KEY, sample) for answer in plain if not answer["success"]]
     return Validation(
@@ -159,36 +154,6 @@ def _entries(suite: str, module: ModuleType) -> list[Any]:
             "build it with expectations.engine.declare, which lets none be dropped"
         )
     return list(built.expectations)
-
-
-def _answers(validator: Any, entries: Sequence[Any], sample: int, keys: Sequence[str]) -> list[Any]:
-    """Let Great Expectations evaluate every entry; what it could not evaluate comes back as an answer too.
-
-    What speaks of the whole table is cheap to ask in full. What speaks of single rows is asked for yes or no,
-    and once more for counts and samples only where it is not met.
-    """
-    from great_expectations.expectations import expectation
-
-    kinds = ("ColumnMapExpectation", "ColumnPairMapExpectation", "MulticolumnMapExpectation")
-    per_row = tuple(getattr(expectation, kind) for kind in kinds)
-
-    def ask(configurations: list[Any], result_format: str) -> list[Any]:
-        wanted = {"result_format": result_format, "partial_unexpected_count": sample}
-        if keys and result_format == "SUMMARY":
-            wanted["unexpected_index_column_names"] = list(keys)
-        runtime = {"result_format": wanted}
-        return list(validator.graph_validate(configurations, runtime_configuration=runtime))
-
-    whole = ask([entry.configuration for entry in entries if not isinstance(entry, per_row)], "COMPLETE")
-    first = ask([entry.configuration for entry in entries if isinstance(entry, per_row)], "BOOLEAN_ONLY")
-    unmet = [answer.expectation_config for answer in first if not answer.success and not error_of(answer)]
-    # SUMMARY is bounded by the sample; COMPLETE would fetch every failing row.
-    second = [answer for answer in ask(unmet, "SUMMARY") if not answer.success and not error_of(answer)]
-    # Where the second question had no answer, the first one stands.
-    return whole + [
-        next((more for more in second if more.expectation_config == answer.expectation_config), answer)
-        for answer in first
-    ]
 
 
 def _few(failures: Sequence[Failure]) -> str:
