@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +21,9 @@ from pydantic import JsonValue
 import expectations
 from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, shortened
 from expectations.asking import ask
-from expectations.parquet import opened
+from expectations.parquet import draw, opened
+from expectations.progress import watched
+from expectations.sampling import divided
 from incidents.models import Frozen, Health, Verdict, now
 
 __all__ = ["CannotValidate", "Failure", "Validation", "declare", "validate"]
@@ -37,6 +39,8 @@ class Validation(Frozen):
     suite: str
     #: Rows in all files together.
     rows: int
+    #: How many of them were looked at, where it was a sample; None where it was all of them.
+    sampled: int | None = None
     #: How many expectations the suite has, and how many of them were really evaluated.
     expectations: int
     evaluated: int
@@ -49,15 +53,16 @@ class Validation(Frozen):
     def verdict(self) -> Verdict:
         """Unhealthy by a critical failure, inconclusive without an answer, healthy otherwise."""
         evidence = self.model_dump(mode="json", exclude={"result"})
+        of = "" if self.sampled is None else f", sampled {self.sampled} of {self.rows} rows"
 
         def say(health: Health, why: str) -> Verdict:
-            return Verdict(health=health, why=f"{self.suite}: {why}", evidence=evidence)
+            return Verdict(health=health, why=f"{self.suite}{of}: {why}", evidence=evidence)
 
         bad = [one for one in self.failures if not one.error]
         unknown = [one for one in self.failures if one.error]
         critical = [one for one in bad if one.severity == "critical"]
         unanswered = [one for one in unknown if one.severity == "critical"]
-        if not self.rows:
+        if not self.rows or self.sampled == 0:
             return say(Health.inconclusive, "there are no rows, and no data is not health")
         if critical:
             return say(Health.unhealthy, _few(critical))
@@ -91,10 +96,12 @@ def declare(name: str, entries: Sequence[Any]) -> Any:
     return ExpectationSuite(name, expectations=list(entries), meta={"declared": len(entries)})
 
 
-def validate(suite: str, files: Sequence[Path], *, sample: int = 20) -> Validation:
+def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows: int | None = None) -> Validation:
     """Run the suite ``expectations.<suite>`` over Parquet files that together are one version of a dataset.
 
     Failures come with at most ``sample`` keys of rows. Validations in several threads do not touch one another.
+    Of a version with more rows than ``sample_rows``, about so many are looked at where that can tell; whether a value
+    repeats, how many rows there are and the like are asked of all rows all the same.
 
     Raises:
         CannotValidate: no such suite, a suite that lost an entry, or files that DuckDB can't read.
@@ -105,12 +112,21 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20) -> Validati
     entries = _entries(suite, module)
     with opened(files) as (execution, rows, columns):
         keys = [module.KEY] if module.KEY in columns else []
-        answers = list(ask(execution, "data", dict(enumerate(entries)), sample=sample, keys=keys).values())
+        parts: Mapping[str, Mapping[int, Any]] = {"data": dict(enumerate(entries))}
+        sampled = None
+        if sample_rows is not None and sample_rows < rows:
+            sampled, parts = draw(execution, files, rows, sample_rows), divided(entries)
+        told: dict[int, Any] = {}
+        with watched(execution, suite):
+            for table, part in parts.items():
+                told |= ask(execution, table, part, sample=sample, keys=keys)
+        answers = [told[position] for position in range(len(entries))]
     plain = [as_json(answer) for answer in answers]
     failures = [failure(answer, module.KEY, sample) for answer in plain if not answer["success"]]
     return Validation(
         suite=suite,
         rows=rows,
+        sampled=sampled,
         expectations=len(entries),
         evaluated=sum(not error_of(answer) for answer in answers),
         failures=tuple(sorted(failures, key=lambda one: one.badness)),
@@ -126,7 +142,7 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20) -> Validati
             },
             "meta": {
                 "great_expectations_version": version,
-                "batch_spec": {"data_asset_name": suite, "rows": rows},
+                "batch_spec": {"data_asset_name": suite, "rows": rows, "sampled": sampled},
                 "run_id": {"run_name": suite, "run_time": now().isoformat()},
             },
         },

@@ -116,9 +116,10 @@ def _outside(column: str, kind: str, options: Mapping[str, Any]) -> Figure | Non
     """How many values lie outside a range."""
     low, high = options.get("min_value"), options.get("max_value")
     ends = [end for end in (low, high) if end is not None]
-    comparable = all(isinstance(end, int | float) for end in ends) or len({type(end) for end in ends}) == 1
-    simple = all(isinstance(end, int | float | str | date) for end in ends)
-    if kind not in _ORDERED or not ends or not comparable or not simple or (len(ends) == 2 and not low <= high):
+    comparable = all(isinstance(end, int | float) for end in ends) or all(isinstance(end, date) for end in ends)
+    if kind not in _ORDERED or not ends or not comparable or len({type(end) for end in ends} - {int, float}) > 1:
+        return None
+    if low is not None and high is not None and not low <= high:  # Great Expectations refuses it
         return None
     bounds = [f"{column} >{'' if options.get('strict_min') else '='} ?"] if low is not None else []
     bounds += [f"{column} <{'' if options.get('strict_max') else '='} ?"] if high is not None else []
