@@ -98,6 +98,8 @@ class Dataset(Frozen):
     store: str
     #: The module in ``expectations`` that holds its suite; None where there is none.
     suite: Name | None = None
+    #: Of a larger version about so many rows are looked at, except for what only all rows can tell; None: always all.
+    sample_rows: int | None = Field(default=None, ge=100_000)
 
 
 class Sample(Frozen):
