@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 #: Objects moved side by side; the connection pool is made to match.
-S3_THREADS = 16
+S3_THREADS = 32
 
 
 @cache
