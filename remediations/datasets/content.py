@@ -109,8 +109,8 @@ class ContentStore(DatasetStore):
     def preflight(self, version: str) -> Preflight:
         """Only the objects' sizes are looked at; a move copies nothing, so it costs the same for every version."""
         objects = self.manifest(version).objects
-        sizes = side_by_side(lambda found: self._size(_object_key(found)), objects)
-        missing = sorted(found.path for found, size in zip(objects, sizes, strict=True) if size != found.bytes)
+        sizes = self._sizes([_object_key(found) for found in objects])
+        missing = sorted(found.path for found in objects if sizes[_object_key(found)] != found.bytes)
         return Preflight(missing=missing, requests=3, bytes=0)
 
     def _to_write(self, found: Pointer | None, to: Pointer, expect: Pointer | None) -> bool:
@@ -147,6 +147,10 @@ class ContentStore(DatasetStore):
     @abstractmethod
     def _size(self, key: str) -> int | None:
         """A file's size in bytes, without reading it; None: there is none."""
+
+    def _sizes(self, keys: Sequence[str]) -> dict[str, int | None]:
+        """As ``_size``, of many; a backend may know a cheaper way than one by one."""
+        return dict(zip(keys, side_by_side(self._size, keys), strict=True))
 
     @abstractmethod
     def _list(self, folder: str) -> Iterable[str]:

@@ -12,8 +12,8 @@ from remediations.datasets.base import DatasetError
 from remediations.datasets.side_by_side import side_by_side
 from remediations.datasets.version_set import ObjectVersion, VersionSet
 
-#: Parts of the keys listed side by side.
-PARTS = 8
+#: Parts of the keys listed side by side, and how many keys make a part worth its own last page.
+PARTS, WORTH = 8, 2_000
 
 
 class Listed(NamedTuple):
@@ -70,12 +70,25 @@ class History:
 
 def look(dataset: str, bucket: str, prefix: str, known: Sequence[str] = ()) -> History:
     """List the prefix now. ``known`` paths, sorted, tell where to divide it, so that parts are listed side by side."""
-    step = max(len(known) // PARTS, 250)
+    step = max(len(known) // PARTS, WORTH)
     edges = [None, *(prefix + path for path in known[step : len(known) - step // 2 : step]), None]
     spans = list(pairwise(edges))
     parts = side_by_side(lambda after, until: list(_pages(bucket, prefix, after, until)), *zip(*spans, strict=True))
     entries = [entry for pages in parts for page in pages for entry in page]
     return History(dataset, entries, sum(len(pages) for pages in parts))
+
+
+def holds(bucket: str, prefix: str, wanted: VersionSet) -> bool:
+    """Whether the prefix surely holds that content now, seen without its history; stops at the first difference."""
+    left = wanted.by_path
+    for page in clients.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for one in page.get("Contents", []):
+            if one["Key"] == prefix:
+                continue
+            there = left.pop(one["Key"].removeprefix(prefix), None)
+            if there is None or (there.bytes, f'"{there.etag}"') != (one["Size"], one["ETag"]) or "-" in there.etag:
+                return False
+    return not left
 
 
 def _pages(bucket: str, prefix: str, after: str | None, until: str | None) -> Iterator[list[Listed]]:

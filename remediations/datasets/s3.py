@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 from remediations import clients
@@ -13,6 +14,9 @@ from remediations.datasets.s3_files import TAKEN, S3Files, download, status
 
 #: The most that S3 takes in one PUT, in bytes. Only a single PUT can be conditional and checked as a whole.
 LARGEST = 5 * 1024**3
+
+#: Objects whose sizes are asked for one by one. Of more, the list of all objects is read.
+FEW = 200
 
 
 class S3Store(S3Files, ContentStore):
@@ -54,6 +58,16 @@ class S3Store(S3Files, ContentStore):
         """The pointer and the ETag of the very bytes it was read from."""
         found = self._read_tagged("current")
         return (None, "") if found is None else (self._pointer(found[0]), found[1])
+
+    def _sizes(self, keys: Sequence[str]) -> dict[str, int | None]:
+        """Many are listed, a thousand a request."""
+        if len(keys) <= FEW:
+            return super()._sizes(keys)
+        pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key("objects/"))
+        found = {
+            one["Key"].removeprefix(self.prefix): one["Size"] for page in pages for one in page.get("Contents", [])
+        }
+        return {key: found.get(key) for key in keys}
 
     def _upload(self, key: str, file: Path, sha256: str) -> None:
         if file.stat().st_size > LARGEST:

@@ -14,9 +14,10 @@ rule that removes them ends that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from incidents.models import digest
 from remediations import clients
@@ -33,12 +34,14 @@ from remediations.datasets.base import (
 )
 from remediations.datasets.beside import Beside
 from remediations.datasets.fetching import fetch_all
-from remediations.datasets.history import History, look
+from remediations.datasets.history import History, holds, look
 from remediations.datasets.key_move import KeyMove, differing
 from remediations.datasets.restore import BATCH, Keys
 from remediations.datasets.s3_files import download
 from remediations.datasets.side_by_side import side_by_side
 from remediations.datasets.version_set import Head, Move, ObjectVersion, VersionSet
+
+Seen = TypeVar("Seen")
 
 #: Requests of a move besides listing, copying and deleting: head, version sets, what are copies, whether it may.
 FIXED = 8
@@ -70,8 +73,7 @@ class VersionedPrefix(DatasetStore):
 
         While a move is under way, also one whose process was killed, it is the pointer from before that move.
         """
-        head, history = self._look_at_rest()
-        return head.moving.expect if head.moving else self._found(head, history)
+        return self._at_rest(self._current)[1]
 
     def manifest(self, version: str) -> VersionSet:
         """The version set of that name: on file, or the state that this store looked at."""
@@ -104,7 +106,7 @@ class VersionedPrefix(DatasetStore):
             DatasetError: a move is under way; or S3's listing does not tell the state at that moment.
         """
         self._keys.must_be_versioned()
-        head, history = self._look_at_rest()
+        head, history = self._at_rest(self._look)
         if at is None and head.moving:
             raise DatasetError(_under_way(self, head.moving))
         state = history.now() if at is None else history.at(at)
@@ -187,13 +189,20 @@ class VersionedPrefix(DatasetStore):
         if place.stat().st_size != wanted.bytes:
             raise Damaged(f"{self}: {wanted.path} has {place.stat().st_size} bytes instead of {wanted.bytes}")
 
-    def _look_at_rest(self) -> tuple[Head, History]:
-        """A look during which no move began or ended; while one is under way, it is at the mixture that it makes."""
+    def _at_rest(self, look: Callable[[Head], Seen]) -> tuple[Head, Seen]:
+        """A look during which no move began or ended. While one is under way, it is at the mixture that it makes."""
         while True:
             head, etag = self._beside.head()
-            history = self._look(head)
+            seen = look(head)
             if self._beside.head()[1] == etag:
-                return head, history
+                return head, seen
+
+    def _current(self, head: Head) -> Pointer:
+        if head.moving:
+            return head.moving.expect
+        if head.pointer and holds(self.bucket, self.prefix, self.manifest(head.pointer.version)):
+            return head.pointer
+        return self._found(head, self._look(head))
 
     def _look(self, head: Head) -> History:
         known = self.manifest(head.pointer.version).objects if head.pointer else ()

@@ -408,6 +408,19 @@ def test_a_store_says_what_it_can_do(store: ContentStore) -> None:
     assert (store.atomic, store.snapshot_reads, store.reversible, store.cost) == (True, True, True, "O(1)")
 
 
+def test_the_sizes_of_many_objects_are_listed(s3_prefix: str, tmp_path: Path) -> None:
+    """Two requests for 250 objects, one that is missing and one cut short among them; what is missing is named."""
+    store, raw = opened(s3_prefix), Raw(s3_prefix)
+    manifest = published(store, tmp_path, "v", files=250)
+    raw.delete(f"objects/{manifest.objects[3].sha256}")
+    raw.write(f"objects/{manifest.objects[7].sha256}", b"v")
+    sent: list[str] = []
+    clients.s3().meta.events.register("before-send.s3", lambda request, **_: sent.append(request.url))
+    assert store.missing(manifest.version) == [manifest.objects[3].path, manifest.objects[7].path]
+    clients.s3.cache_clear()
+    assert len(sent) == 2
+
+
 def test_a_move_costs_the_same_whatever_the_size(s3_prefix: str, tmp_path: Path) -> None:
     """Three requests to S3, for one object and for sixty."""
     store = opened(s3_prefix)
