@@ -17,7 +17,7 @@ ABOUT = """
 Small objects on one SeaweedFS. From the good state 60% are overwritten, 20% deleted, and 10% as many added; then each
 side goes back to the good state. "manifest" is an `s3://` store, where that is a compare-and-set of one pointer: the
 plan has read the manifest, and the move asks S3 whether it still is the same. "versioned prefix" is an `s3+versions://`
-store: after the plan, list, bring back what differs, look again. `s3-pit-restore` goes back to a moment and copies every
+store: after the plan, list, bring back what differs, look again. `s3-pit-restore` goes back to a moment, copying every
 object, 10 at once unless told; `aws s3 sync --delete` copies from a backup under another prefix, 32 at once. The peers'
 time holds the start of their process, which tells at 10 objects; ours runs in a warm worker. Requests are counted by
 the server, which shares the two cores with its client, so that what both do for one copy bounds every side. "same size"

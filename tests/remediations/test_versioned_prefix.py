@@ -91,7 +91,11 @@ def test_what_is_current_follows_plain_writes(keys: PlainKeys, good: str) -> Non
     keys.store().move(after, before)
     keys.put("a", "one")
     assert keys.store().current() == after
-    keys.put("a", "ONE")
+    keys.put("one too many", "x")
+    assert keys.store().current() not in (before, after)
+    keys.delete("one too many")
+    assert keys.store().current() == after
+    keys.delete("e")
     assert keys.store().current() not in (before, after)
 
 
@@ -237,6 +241,25 @@ def test_a_reader_of_the_pointer_never_sees_a_mixture(keys: PlainKeys, tmp_path:
     finally:
         done.set()
         mover.join()
+
+
+def test_a_move_that_begins_during_a_look_is_noticed(keys: PlainKeys, good: str) -> None:
+    """The head was read, then a move began, then the mixture was listed: the look is taken again, and sees the move."""
+    before, after = planned(keys, good)
+    begun: list[str] = []
+
+    def begin(event_name: str, **_: object) -> None:
+        if event_name.rpartition(".")[2] == "ListObjectVersions" and not begun:
+            begun.append(event_name)
+            with killed_before_write(4), pytest.raises(Killed):
+                keys.store().move(after, before)
+
+    clients.s3().meta.events.register("before-send.s3", begin)
+    try:
+        assert keys.store().current() == before
+    finally:
+        clients.s3().meta.events.unregister("before-send.s3", begin)
+    assert len(begun) == 1
 
 
 def test_another_move_waits_for_the_unfinished_one(keys: PlainKeys, good: str) -> None:
