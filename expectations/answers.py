@@ -72,6 +72,7 @@ def as_json(result: Any) -> dict[str, Any]:
     """One result as plain JSON: no numpy types, no NaN, no traceback."""
     error = error_of(result)
     config = result.expectation_config.to_json_dict()
+    config["kwargs"].pop("batch_id", None)  # there is one batch, and its id says nothing
     return {
         "success": bool(result.success),
         "expectation_config": _plain({key: config[key] for key in config if key != "id"}),

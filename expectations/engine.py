@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +20,10 @@ from pydantic import JsonValue
 
 import expectations
 from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, shortened
-from expectations.parquet import opened
+from expectations.asking import ask
+from expectations.parquet import draw, opened
+from expectations.progress import watched
+from expectations.sampling import divided
 from incidents.models import Frozen, Health, Verdict, now
 
 __all__ = ["CannotValidate", "Failure", "Validation", "declare", "validate"]
@@ -36,6 +39,8 @@ class Validation(Frozen):
     suite: str
     #: Rows in all files together.
     rows: int
+    #: How many of them were looked at, where it was a sample; None where it was all of them.
+    sampled: int | None = None
     #: How many expectations the suite has, and how many of them were really evaluated.
     expectations: int
     evaluated: int
@@ -48,15 +53,16 @@ class Validation(Frozen):
     def verdict(self) -> Verdict:
         """Unhealthy by a critical failure, inconclusive without an answer, healthy otherwise."""
         evidence = self.model_dump(mode="json", exclude={"result"})
+        of = "" if self.sampled is None else f", sampled {self.sampled} of {self.rows} rows"
 
         def say(health: Health, why: str) -> Verdict:
-            return Verdict(health=health, why=f"{self.suite}: {why}", evidence=evidence)
+            return Verdict(health=health, why=f"{self.suite}{of}: {why}", evidence=evidence)
 
         bad = [one for one in self.failures if not one.error]
         unknown = [one for one in self.failures if one.error]
         critical = [one for one in bad if one.severity == "critical"]
         unanswered = [one for one in unknown if one.severity == "critical"]
-        if not self.rows:
+        if not self.rows or self.sampled == 0:
             return say(Health.inconclusive, "there are no rows, and no data is not health")
         if critical:
             return say(Health.unhealthy, _few(critical))
@@ -90,32 +96,37 @@ def declare(name: str, entries: Sequence[Any]) -> Any:
     return ExpectationSuite(name, expectations=list(entries), meta={"declared": len(entries)})
 
 
-def validate(suite: str, files: Sequence[Path], *, sample: int = 20) -> Validation:
+def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows: int | None = None) -> Validation:
     """Run the suite ``expectations.<suite>`` over Parquet files that together are one version of a dataset.
 
     Failures come with at most ``sample`` keys of rows. Validations in several threads do not touch one another.
+    Of a version with more rows than ``sample_rows``, about so many are looked at where that can tell; whether a value
+    repeats, how many rows there are and the like are asked of all rows all the same.
 
     Raises:
         CannotValidate: no such suite, a suite that lost an entry, or files that DuckDB can't read.
     """
     from great_expectations import __version__ as version
-    from great_expectations.core.batch import Batch
-    from great_expectations.execution_engine.sqlalchemy_batch_data import SqlAlchemyBatchData
-    from great_expectations.validator.validator import Validator
 
     module = _load(suite)
     entries = _entries(suite, module)
     with opened(files) as (execution, rows, columns):
-        data = SqlAlchemyBatchData(execution, table_name="data", create_temp_table=False)
-        validator = Validator(execution, batches=[Batch(data=data)])
-        validator.metrics_calculator.show_progress_bars = False
         keys = [module.KEY] if module.KEY in columns else []
-        answers = _answers(validator, entries, sample, keys)
+        parts: Mapping[str, Mapping[int, Any]] = {"data": dict(enumerate(entries))}
+        sampled = None
+        if sample_rows is not None and sample_rows < rows:
+            sampled, parts = draw(execution, files, rows, sample_rows), divided(entries)
+        told: dict[int, Any] = {}
+        with watched(execution, suite):
+            for table, part in parts.items():
+                told |= ask(execution, table, part, sample=sample, keys=keys)
+        answers = [told[position] for position in range(len(entries))]
     plain = [as_json(answer) for answer in answers]
     failures = [failure(answer, module.KEY, sample) for answer in plain if not answer["success"]]
     return Validation(
         suite=suite,
         rows=rows,
+        sampled=sampled,
         expectations=len(entries),
         evaluated=sum(not error_of(answer) for answer in answers),
         failures=tuple(sorted(failures, key=lambda one: one.badness)),
@@ -131,7 +142,7 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20) -> Validati
             },
             "meta": {
                 "great_expectations_version": version,
-                "batch_spec": {"data_asset_name": suite, "rows": rows},
+                "batch_spec": {"data_asset_name": suite, "rows": rows, "sampled": sampled},
                 "run_id": {"run_name": suite, "run_time": now().isoformat()},
             },
         },
@@ -159,36 +170,6 @@ def _entries(suite: str, module: ModuleType) -> list[Any]:
             "build it with expectations.engine.declare, which lets none be dropped"
         )
     return list(built.expectations)
-
-
-def _answers(validator: Any, entries: Sequence[Any], sample: int, keys: Sequence[str]) -> list[Any]:
-    """Let Great Expectations evaluate every entry; what it could not evaluate comes back as an answer too.
-
-    What speaks of the whole table is cheap to ask in full. What speaks of single rows is asked for yes or no,
-    and once more for counts and samples only where it is not met.
-    """
-    from great_expectations.expectations import expectation
-
-    kinds = ("ColumnMapExpectation", "ColumnPairMapExpectation", "MulticolumnMapExpectation")
-    per_row = tuple(getattr(expectation, kind) for kind in kinds)
-
-    def ask(configurations: list[Any], result_format: str) -> list[Any]:
-        wanted = {"result_format": result_format, "partial_unexpected_count": sample}
-        if keys and result_format == "SUMMARY":
-            wanted["unexpected_index_column_names"] = list(keys)
-        runtime = {"result_format": wanted}
-        return list(validator.graph_validate(configurations, runtime_configuration=runtime))
-
-    whole = ask([entry.configuration for entry in entries if not isinstance(entry, per_row)], "COMPLETE")
-    first = ask([entry.configuration for entry in entries if isinstance(entry, per_row)], "BOOLEAN_ONLY")
-    unmet = [answer.expectation_config for answer in first if not answer.success and not error_of(answer)]
-    # SUMMARY is bounded by the sample; COMPLETE would fetch every failing row.
-    second = [answer for answer in ask(unmet, "SUMMARY") if not answer.success and not error_of(answer)]
-    # Where the second question had no answer, the first one stands.
-    return whole + [
-        next((more for more in second if more.expectation_config == answer.expectation_config), answer)
-        for answer in first
-    ]
 
 
 def _few(failures: Sequence[Failure]) -> str:

@@ -1,13 +1,16 @@
-"""Parquet files as one DuckDB view that Great Expectations can question in SQL."""
+"""Parquet files as a DuckDB view, or two, that Great Expectations can question in SQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from expectations.answers import CannotValidate
+
+_FLOATS = ("FLOAT", "DOUBLE")
 
 
 @contextmanager
@@ -25,24 +28,15 @@ def opened(files: Sequence[Path]) -> Iterator[tuple[Any, int, list[str]]]:
     from duckdb_engine import ConnectionWrapper
     from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 
-    if not files:
-        raise CannotValidate("no files were given: name the Parquet files of the version")
-    if odd := [path for path in files if set(str(path)) & set("*?[]{}")]:
-        raise CannotValidate(f"DuckDB would take {odd[0]} for a pattern: keep *?[]{{}} out of its path")
-    listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
-    # By name, so that a column which one file lacks or adds shows up instead of being passed over; and without
-    # hive partitioning, so that a folder called x=1 adds none.
-    reader = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
-    # Nothing is downloaded at run time, and times read the same on every machine.
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "TimeZone": "UTC",
-    }
-    with duckdb.connect(":memory:", config=settings) as database:
+    reader = _reader(files)
+    with (
+        tempfile.TemporaryDirectory(prefix="lastgood-") as spill,
+        duckdb.connect(":memory:", config=_settings(spill)) as database,
+    ):
         try:
-            database.execute(f"CREATE VIEW data AS FROM {reader}")
+            types = {row[0]: row[1] for row in database.execute(f"DESCRIBE FROM {reader}").fetchall()}
+            database.execute(f"CREATE VIEW data AS {_selected(types)} FROM {reader}")
             rows = database.execute("FROM data SELECT count(*)").fetchall()[0][0]
-            columns = [row[0] for row in database.execute("DESCRIBE data").fetchall()]
         except duckdb.Error as error:
             raise CannotValidate(
                 f"the files can't be read as Parquet: {str(error).splitlines()[0]}. "
@@ -57,7 +51,12 @@ def opened(files: Sequence[Path]) -> Iterator[tuple[Any, int, list[str]]]:
         with engine.connect() as connection:
             execution = SqlAlchemyExecutionEngine(engine=engine)
             execution.get_connection = lambda: _kept(connection)
-            yield execution, rows, columns
+            yield execution, rows, list(types)
+
+
+def _settings(spill: str) -> dict[str, str | bool | int | float | list[str]]:
+    """Nothing is downloaded, times read the same everywhere, and what memory can't hold goes into ``spill``."""
+    return {"autoinstall_known_extensions": "false", "TimeZone": "UTC", "temp_directory": spill}
 
 
 @contextmanager
@@ -73,3 +72,50 @@ def _kept(connection: Any) -> Iterator[Any]:
     except Exception:
         connection.rollback()
         raise
+
+
+#: Rows are drawn in blocks of so many, which DuckDB decodes together.
+_BLOCK = 2_048
+
+
+def draw(execution: Any, files: Sequence[Path], rows: int, wanted: int) -> int:
+    """Make the view ``drawn`` of about ``wanted`` of the rows, and return how many it holds.
+
+    Blocks are drawn by a hash of their place, all over the files, and the same ones each time: two looks at one
+    version see the same rows, and DuckDB does not read the others.
+    """
+    below = int(wanted / rows * 2**64)
+    where = f"hash(file_index, file_row_number // {_BLOCK}) < {below}::UBIGINT"
+    with execution.get_connection() as connection:
+        types = {row[0]: row[1] for row in connection.exec_driver_sql("DESCRIBE data").fetchall()}
+        connection.exec_driver_sql(f"CREATE VIEW drawn AS {_selected(types)} FROM {_reader(files)} WHERE {where}")
+        connection.commit()  # a later rollback keeps it
+        count: int = connection.exec_driver_sql("FROM drawn SELECT count(*)").scalar_one()
+    return count
+
+
+def _reader(files: Sequence[Path]) -> str:
+    """The files as one table, in DuckDB's SQL."""
+    if not files:
+        raise CannotValidate("no files were given: name the Parquet files of the version")
+    if odd := [path for path in files if set(str(path)) & set("*?[]{}")]:
+        raise CannotValidate(f"DuckDB would take {odd[0]} for a pattern: keep *?[]{{}} out of its path")
+    # By name, so that a column which one file lacks or adds shows up instead of being passed over; and without
+    # hive partitioning, so that a folder called x=1 adds none.
+    listed = ", ".join(_quoted(str(path)) for path in files)
+    return f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+
+
+def _selected(types: Mapping[str, str]) -> str:
+    """All columns, those of floating point in a form that changes no value and hides the smallest and the largest.
+
+    The ranges that Parquet keeps leave out what is not a number, and DuckDB trusts them: it passes over a NaN that is
+    out of range (seen with 2.0.0), and bad data would be taken for good.
+    """
+    floats = {f'"{name.replace(chr(34), chr(34) * 2)}"': kind for name, kind in types.items() if kind in _FLOATS}
+    kept = [f"CASE WHEN isnan({name}) THEN 'nan'::{kind} ELSE {name} END AS {name}" for name, kind in floats.items()]
+    return f"SELECT * REPLACE ({', '.join(kept)})" if kept else "SELECT *"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -69,7 +69,8 @@ class DatasetCheck(Frozen):
         version = store.current().version
         with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
             try:
-                validation = validate(declared.suite, store.fetch(version, Path(folder)))
+                files = store.fetch(version, Path(folder))
+                validation = validate(declared.suite, files, sample_rows=declared.sample_rows)
             except CannotValidate as error:
                 return Look(subject=self.subject, verdict=_inconclusive(str(error)), version=version)
         page = settings().home / "data_docs" / f"{self.dataset}-{version}.html"

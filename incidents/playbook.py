@@ -94,10 +94,12 @@ class Route(Frozen):
 class Dataset(Frozen):
     """A dataset with versions, and what good data is."""
 
-    #: Where its versions live: ``s3://bucket/prefix`` or ``file:///folder``.
+    #: Where its versions live: ``s3://bucket/prefix``, ``s3+versions://bucket/prefix`` or ``file:///folder``.
     store: str
     #: The module in ``expectations`` that holds its suite; None where there is none.
     suite: Name | None = None
+    #: Of a larger version about so many rows are looked at, except for what only all rows can tell; None: always all.
+    sample_rows: int | None = Field(default=None, ge=100_000)
 
 
 class Sample(Frozen):

@@ -12,11 +12,14 @@ from incidents.models import Category, Health, Plan, Risk, Verdict
 from incidents.playbook import playbook
 from remediations.base import CannotPlan, Remediation
 from remediations.datasets import open_store
-from remediations.datasets.base import DatasetStore, Pointer
+from remediations.datasets.base import DatasetStore, Pointer, Preflight
 
 
 class RollbackDataset(Remediation):
-    """Move the dataset's ``current`` pointer to the newest version verified good. No object is copied."""
+    """Move the dataset's ``current`` pointer to the newest version verified good. Nothing is copied but plain keys.
+
+    Plain keys are those of a store under ``s3+versions``: the ones that differ are brought back before the pointer.
+    """
 
     category: ClassVar[Category] = Category.data
     risk: ClassVar[Risk] = Risk.medium
@@ -24,6 +27,8 @@ class RollbackDataset(Remediation):
         "s3:GetObject STORE/current, STORE/manifests/*, STORE/objects/*",
         "s3:ListBucket STORE",
         "s3:PutObject STORE/current",
+        "s3:ListBucketVersions, s3:GetBucketVersioning BUCKET, for s3+versions",
+        "s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:DeleteObject STORE/*, STORE.lastgood/*, for s3+versions",
     )
 
     dataset: str = Field(description="The dataset, as the playbook declares it.")
@@ -40,10 +45,11 @@ class RollbackDataset(Remediation):
         current = store.current()
         passed_over: list[str] = []
         for candidate in self._candidates(current.version):
-            missing = store.missing(candidate)
-            if not missing:
-                return self._plan(current, candidate, passed_over)
-            passed_over.append(f"not {candidate}: {len(missing)} of its objects are missing, {missing[0]} for one")
+            found = store.preflight(candidate)
+            if not found.missing:
+                return self._plan(current, candidate, [*passed_over, _cost(found)])
+            one = f"{len(found.missing)} of its objects are missing, {found.missing[0]} for one"
+            passed_over.append(f"not {candidate}: {one}")
         seen = "; ".join(passed_over) or "no version of it was ever verified good"
         raise CannotPlan(f"{self.dataset} has no version to go back to: {seen}")
 
@@ -83,7 +89,7 @@ class RollbackDataset(Remediation):
         others = sorted(good - {current}, reverse=True)  # a version begins with the time it was published
         return [current, *others] if current in good and not self.even_if_good else others
 
-    def _plan(self, current: Pointer, wanted: str, passed_over: list[str]) -> Plan:
+    def _plan(self, current: Pointer, wanted: str, seen: list[str]) -> Plan:
         same = current.version == wanted
         after = current if same else current.successor(wanted, by=self.because or "lastgood")
         return Plan(
@@ -95,5 +101,9 @@ class RollbackDataset(Remediation):
             summary=f"{self.dataset} stays at {wanted}, which is good"
             if same
             else f"{self.dataset}: {current.version} -> {wanted}",
-            because=(*passed_over, f"{wanted} was verified good, and all of its objects are there"),
+            because=(*seen, f"{wanted} was verified good, and all of its objects are there"),
         )
+
+
+def _cost(found: Preflight) -> str:
+    return f"going back takes about {found.requests} requests and copies {found.bytes} bytes inside the storage"

@@ -70,6 +70,15 @@ def s3_prefix(s3_server: Server) -> str:
 
 
 @pytest.fixture(scope="session")
+def versioned_bucket(s3_server: Server) -> str:
+    """A bucket that keeps old versions. Everyone uses it under prefixes of their own."""
+    client = clients.s3()
+    client.create_bucket(Bucket="versioned")
+    client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    return "versioned"
+
+
+@pytest.fixture(scope="session")
 def mlflow_server(servers_folder: Path) -> Iterator[Server]:
     """MLflow's tracking server and registry, artifacts on disk; the environment points at it."""
     yield from running(servers.mlflow(servers_folder))

@@ -1,35 +1,28 @@
-"""What a dataset store is: immutable objects, one manifest a version, and a pointer that says which is current.
+"""What a dataset store is: versions that never change, and a pointer that says which is current.
 
-The layout under a store's root is the same in every backend::
-
-    objects/<sha256>           what a version consists of, named by its content, never changed
-    manifests/<version>.json   which objects make up that version, never changed
-    current                    the pointer: which version readers get
-
-So going back is one small write whatever the size, and a reader who follows the pointer once never sees a mixture.
-A backend is ``move`` and the small functions at the end; all else is here.
+Actions and checks know this interface and nothing else. There are two kinds of backend: ``content`` keeps a version's
+objects where nothing else writes, so going back is one small write; ``versioned_prefix`` works on ordinary keys that
+other tools read and write, and brings them back one by one.
 """
 
 from __future__ import annotations
 
 import secrets
-import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
 from pydantic import ValidationError
 
-from incidents.models import now
-from remediations.base import Conflict, RemediationError
-from remediations.clients import S3_THREADS
-from remediations.datasets.layout import VERSION, DataObject, Manifest, Pointer, sha256_of
+from remediations.base import RemediationError
+from remediations.datasets.layout import Contents, DataObject, Manifest, Pointer
 
 __all__ = [
+    "Contents",
     "Damaged",
     "DataObject",
     "DatasetError",
@@ -38,9 +31,8 @@ __all__ = [
     "NoSuchVersion",
     "NotPublished",
     "Pointer",
+    "Preflight",
 ]
-
-Out = TypeVar("Out")
 
 
 class DatasetError(RemediationError):
@@ -59,12 +51,24 @@ class Damaged(DatasetError):
     """What is stored is not what its name or its manifest says: missing, cut short or altered."""
 
 
+@dataclass(frozen=True)
+class Preflight:
+    """What a move to a version would meet and cost, found without changing anything."""
+
+    #: Paths of the version whose content is no longer there, or not as it was.
+    missing: list[str]
+    #: Requests that the move itself takes.
+    requests: int
+    #: Bytes that the storage copies within itself. None pass through here.
+    bytes: int
+
+
 class DatasetStore(ABC):
     """The versions of one dataset, and the pointer to the current one."""
 
     #: Whether a move happens wholly or not at all, also when the process is killed in the middle.
     atomic: ClassVar[bool]
-    #: Whether a reader who follows the pointer once gets one version whole.
+    #: Whether every reader, however it reads, gets one version whole.
     snapshot_reads: ClassVar[bool]
     #: Whether a move can be taken back by another move.
     reversible: ClassVar[bool]
@@ -78,6 +82,7 @@ class DatasetStore(ABC):
     def __str__(self) -> str:
         return f"dataset {self.name} at {self.uri}"
 
+    @abstractmethod
     def current(self) -> Pointer:
         """The pointer, as it is now.
 
@@ -85,59 +90,28 @@ class DatasetStore(ABC):
             NotPublished: it was never set.
             Damaged: it can't be read.
         """
-        body = self._read("current")
-        if body is None:
-            raise NotPublished(f"{self}: no version was made current yet")
-        return self._pointer(body)
 
-    def manifest(self, version: str) -> Manifest:
+    @abstractmethod
+    def manifest(self, version: str) -> Contents:
         """What ``version`` consists of.
 
         Raises:
             NoSuchVersion: it was never published here, or the name is not one that a version can have.
             Damaged: its manifest is altered, or is another dataset's.
         """
-        if not VERSION.fullmatch(version):
-            raise NoSuchVersion(f"{self}: {version!r} is not a version's name")
-        body = self._read(_manifest_key(version))
-        if body is None:
-            raise NoSuchVersion(f"{self}: there is no version {version}")
-        try:
-            manifest = Manifest.model_validate_json(body)
-        except ValidationError as error:
-            raise Damaged(f"{self}: the manifest of {version} can't be trusted: {error}") from error
-        if (manifest.dataset, manifest.version) != (self.name, version):
-            raise Damaged(
-                f"{self}: the manifest of {version} is that of {manifest.version} of the dataset {manifest.dataset}"
-            )
-        return manifest
 
+    @abstractmethod
     def versions(self) -> list[str]:
         """Every published version, oldest first; those of one second in the order of their digests."""
-        names = (name.removesuffix(".json") for name in self._list("manifests/") if name.endswith(".json"))
-        return sorted(name for name in names if VERSION.fullmatch(name))
 
-    def publish(self, files: Sequence[Path], *, at: datetime | None = None) -> Manifest:
-        """Store these files as a version, and leave the pointer alone. Doing it twice is doing it once.
-
-        A file is known by its name, its folder is not kept; ``at`` is the version's time, now unless given. Content
-        that is stored already is not sent again. The manifest comes last, so a version is there whole or not at all.
+    @abstractmethod
+    def publish(self, files: Sequence[Path], *, at: datetime | None = None) -> Contents:
+        """Store these files as a version. A file is known by its name, its folder is not kept.
 
         Raises:
-            ValueError: no files, two of one name, a name that a path can't have, a ``.parquet`` that is none, or
-                ``at`` without a time zone.
+            ValueError: the files or ``at`` can't be a version.
             DatasetError: a file changed while it was stored.
         """
-        twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
-        if twice:
-            raise ValueError(f"two files of one name in one version: {', '.join(sorted(twice))}")
-        objects = _side_by_side(DataObject.of, files)
-        manifest = Manifest.of(self.name, objects, at or now())
-        _side_by_side(self._put, objects, files)
-        body = manifest.model_dump_json(indent=2).encode()
-        if self._create(_manifest_key(manifest.version), body):
-            return manifest
-        return self.manifest(manifest.version)
 
     def pointer_to(self, version: str, by: str) -> Pointer:
         """A new pointer to ``version``, not yet written, with a nonce that tells this move from every other."""
@@ -154,8 +128,9 @@ class DatasetStore(ABC):
             NoSuchVersion: there is no manifest of ``to.version``; nothing was written.
         """
 
+    @abstractmethod
     def fetch(self, version: str, into: Path) -> list[Path]:
-        """Download ``version`` into the folder ``into``, check every object's SHA-256, say where the files are.
+        """Download exactly ``version`` into the folder ``into``, and say where the files are.
 
         Files appear under their own names only after all of them were found good.
 
@@ -163,27 +138,14 @@ class DatasetStore(ABC):
             NoSuchVersion: as ``manifest``.
             Damaged: an object is missing or altered; the message names its path. No file was put in place.
         """
-        manifest = self.manifest(version)
-        into.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=into, prefix=".fetching-") as folder:
-            partial = Path(folder)
-            whole = [partial / str(number) for number in range(len(manifest.objects))]
-            _side_by_side(self._get, manifest.objects, whole)
-            places = []
-            for found, good in zip(manifest.objects, whole, strict=True):
-                place = into / found.path
-                if not place.parent.resolve().is_relative_to(into.resolve()):
-                    raise Damaged(f"{self}: {found.path} would be written outside of {into}")
-                place.parent.mkdir(parents=True, exist_ok=True)
-                good.replace(place)
-                places.append(place)
-        return places
+
+    @abstractmethod
+    def preflight(self, version: str) -> Preflight:
+        """What a move to ``version`` would meet and cost; reads no content and writes nothing."""
 
     def missing(self, version: str) -> list[str]:
-        """Paths of ``version`` whose objects are absent or of the wrong size, found without reading any content."""
-        objects = self.manifest(version).objects
-        sizes = _side_by_side(lambda found: self._size(_object_key(found)), objects)
-        return sorted(found.path for found, size in zip(objects, sizes, strict=True) if size != found.bytes)
+        """Paths of ``version`` whose content is absent or not as it was, found without reading any of it."""
+        return self.preflight(version).missing
 
     def _pointer(self, body: bytes) -> Pointer:
         try:
@@ -191,74 +153,20 @@ class DatasetStore(ABC):
         except ValidationError as error:
             raise Damaged(f"{self}: the pointer can't be read: {error}") from error
 
-    def _to_write(self, found: Pointer | None, to: Pointer, expect: Pointer | None) -> bool:
-        """The rule of every move, on the pointer just read: False means that it is ``to`` already."""
-        if found == to:
-            return False
-        if found != expect:
-            raise Conflict(f"{self} points at {_told(found)}, not at {_told(expect)} as expected; it was left so")
-        self.manifest(to.version)
-        return True
 
-    def _put(self, described: DataObject, file: Path) -> None:
-        size = self._size(_object_key(described))
-        if size is None:
-            self._upload(_object_key(described), file, described.sha256)
-            size = self._size(_object_key(described))
-        if size != described.bytes:
-            raise Damaged(f"{self}: the object of {file.name} has {size} bytes instead of {described.bytes}")
+def refuse_twins(files: Sequence[Path]) -> None:
+    """A file is known by its name, so a version can't have two of one name.
 
-    def _get(self, wanted: DataObject, place: Path) -> None:
-        if not self._download(_object_key(wanted), place):
-            raise Damaged(f"{self}: the object of {wanted.path} is missing ({wanted.sha256})")
-        if sha256_of(place) != wanted.sha256:
-            raise Damaged(f"{self}: the object of {wanted.path} was altered: its SHA-256 is not {wanted.sha256}")
-
-    @abstractmethod
-    def _read(self, key: str) -> bytes | None:
-        """The whole of a small file; None: there is none."""
-
-    @abstractmethod
-    def _size(self, key: str) -> int | None:
-        """A file's size in bytes, without reading it; None: there is none."""
-
-    @abstractmethod
-    def _list(self, folder: str) -> Iterable[str]:
-        """The names in ``folder``, which ends with a slash, without it."""
-
-    @abstractmethod
-    def _create(self, key: str, body: bytes) -> bool:
-        """Write a small file durably where there is none; False: there is one, and it was left as it is."""
-
-    @abstractmethod
-    def _upload(self, key: str, file: Path, sha256: str) -> None:
-        """Store a file durably where there is none. Refuses what no longer has that SHA-256."""
-
-    @abstractmethod
-    def _download(self, key: str, to: Path) -> bool:
-        """Copy a stored file to the path ``to``; False: there is none."""
+    Raises:
+        ValueError: two have one name; the message says which.
+    """
+    twice = [name for name, count in Counter(file.name for file in files).items() if count > 1]
+    if twice:
+        raise ValueError(f"two files of one name in one version: {', '.join(sorted(twice))}")
 
 
-def _manifest_key(version: str) -> str:
-    return f"manifests/{version}.json"
-
-
-def _object_key(described: DataObject) -> str:
-    return f"objects/{described.sha256}"
-
-
-def _told(pointer: Pointer | None) -> str:
+def told(pointer: Pointer | None) -> str:
+    """The pointer in words."""
     if pointer is None:
         return "no version"
     return f"{pointer.version} (set by {pointer.moved_by})"
-
-
-def _side_by_side(function: Callable[..., Out], *items: Sequence[Any]) -> list[Out]:
-    """``function`` over the items, several at once, in their order; the first failure drops those not yet begun."""
-    with ThreadPoolExecutor(S3_THREADS) as pool:
-        waiting = [pool.submit(function, *each) for each in zip(*items, strict=True)]
-        try:
-            return [future.result() for future in waiting]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise

@@ -10,17 +10,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from remediations.datasets.base import DatasetError, DatasetStore
+from remediations.datasets.base import DatasetError
+from remediations.datasets.content import ContentStore
 from remediations.datasets.layout import Pointer, sha256_of
 
 
-class DirectoryStore(DatasetStore):
+class DirectoryStore(ContentStore):
     """Versions in a folder. Everyone who writes it must see the same locks, so not over a network file system."""
-
-    atomic = True
-    snapshot_reads = True
-    reversible = True
-    cost = "O(1)"
 
     def __init__(self, name: str, folder: str | Path) -> None:
         self.folder = Path(folder)

@@ -56,15 +56,26 @@ class DataObject(Frozen):
         return cls(path=file.name, sha256=sha256_of(file), bytes=file.stat().st_size, rows=_rows(file))
 
 
-class Manifest(Frozen):
-    """One version of a dataset: which objects it is made of. Its name ends with the beginning of its digest."""
+class Contents(Frozen):
+    """What a version of a dataset consists of. Its name ends with the beginning of its digest."""
 
     dataset: str
     version: Version
     created_at: AwareDatetime
-    objects: tuple[DataObject, ...] = Field(min_length=1)
-    #: SHA-256 over the sorted (path, SHA-256) pairs, as canonical JSON.
+    #: SHA-256 over what it consists of, as canonical JSON.
     digest: Sha256
+
+    @model_validator(mode="after")
+    def _is_named_by_its_digest(self) -> Self:
+        if not self.version.endswith(self.digest[:12]):
+            raise ValueError("the version's name does not end with the beginning of the digest")
+        return self
+
+
+class Manifest(Contents):
+    """One version of a dataset: which objects it is made of, each known by its content."""
+
+    objects: tuple[DataObject, ...] = Field(min_length=1)
 
     @classmethod
     def of(cls, dataset: str, objects: Iterable[DataObject], at: datetime) -> Self:
@@ -77,8 +88,7 @@ class Manifest(Frozen):
             raise ValueError("a version's time needs a time zone")
         ordered = tuple(sorted(objects, key=lambda found: found.path))
         whole = _digest(ordered)
-        version = f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{whole[:12]}"
-        return cls(dataset=dataset, version=version, created_at=at, objects=ordered, digest=whole)
+        return cls(dataset=dataset, version=named(at, whole), created_at=at, objects=ordered, digest=whole)
 
     @model_validator(mode="after")
     def _is_what_it_says(self) -> Self:
@@ -86,8 +96,6 @@ class Manifest(Frozen):
             raise ValueError("two objects have one path")
         if self.digest != _digest(self.objects):
             raise ValueError("the digest is not that of the objects")
-        if not self.version.endswith(self.digest[:12]):
-            raise ValueError("the version's name does not end with the beginning of the digest")
         return self
 
     @property
@@ -113,6 +121,11 @@ class Pointer(Frozen):
         """The pointer to ``version`` that follows this one. Planned twice from one state, it is the same move."""
         nonce = digest([self.model_dump(mode="json"), version, by])[:32]
         return Pointer(version=version, nonce=nonce, moved_by=by)
+
+
+def named(at: datetime, whole: str) -> str:
+    """The name of the version of that time and digest: ``YYYYMMDDTHHMMSSZ-<first 12 hex digits>``."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{whole[:12]}"
 
 
 def sha256_of(file: Path) -> str:

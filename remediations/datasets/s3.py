@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from remediations import clients
-from remediations.datasets.base import DatasetError, DatasetStore
+from remediations.datasets.base import DatasetError
+from remediations.datasets.content import ContentStore
 from remediations.datasets.layout import Pointer
-
-if TYPE_CHECKING:
-    from botocore.exceptions import ClientError
+from remediations.datasets.s3_files import TAKEN, S3Files, download, status
 
 #: The most that S3 takes in one PUT, in bytes. Only a single PUT can be conditional and checked as a whole.
 LARGEST = 5 * 1024**3
 
-#: What S3 answers to a PUT that is only for a free name: the name is taken, or is being taken this moment.
-TAKEN = (409, 412)
+#: Objects whose sizes are asked for one by one. Of more, the list of all objects is read.
+FEW = 200
 
 
-class S3Store(DatasetStore):
+class S3Store(S3Files, ContentStore):
     """Versions under ``s3://bucket/prefix``."""
-
-    atomic = True
-    snapshot_reads = True
-    reversible = True
-    cost = "O(1)"
 
     def __init__(self, name: str, bucket: str, prefix: str = "") -> None:
         self.bucket = bucket
@@ -63,47 +56,18 @@ class S3Store(DatasetStore):
 
     def _seen(self) -> tuple[Pointer | None, str]:
         """The pointer and the ETag of the very bytes it was read from."""
-        client = clients.s3()
-        try:
-            answer = client.get_object(Bucket=self.bucket, Key=self._key("current"))
-        except client.exceptions.NoSuchKey:
-            return None, ""
-        return self._pointer(answer["Body"].read()), answer["ETag"]
+        found = self._read_tagged("current")
+        return (None, "") if found is None else (self._pointer(found[0]), found[1])
 
-    def _key(self, key: str) -> str:
-        return self.prefix + key
-
-    def _read(self, key: str) -> bytes | None:
-        client = clients.s3()
-        try:
-            return client.get_object(Bucket=self.bucket, Key=self._key(key))["Body"].read()
-        except client.exceptions.NoSuchKey:
-            return None
-
-    def _size(self, key: str) -> int | None:
-        client = clients.s3()
-        try:
-            return client.head_object(Bucket=self.bucket, Key=self._key(key))["ContentLength"]
-        except client.exceptions.ClientError as error:
-            if _status(error) == 404:
-                return None
-            raise
-
-    def _list(self, folder: str) -> Iterable[str]:
-        whole = self._key(folder)
-        for page in clients.s3().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=whole):
-            for found in page.get("Contents", []):
-                yield found["Key"].removeprefix(whole)
-
-    def _create(self, key: str, body: bytes) -> bool:
-        client = clients.s3()
-        try:
-            client.put_object(Bucket=self.bucket, Key=self._key(key), Body=body, IfNoneMatch="*")
-        except client.exceptions.ClientError as error:
-            if _status(error) in TAKEN:
-                return False
-            raise
-        return True
+    def _sizes(self, keys: Sequence[str]) -> dict[str, int | None]:
+        """Many are listed, a thousand a request."""
+        if len(keys) <= FEW:
+            return super()._sizes(keys)
+        pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key("objects/"))
+        found = {
+            one["Key"].removeprefix(self.prefix): one["Size"] for page in pages for one in page.get("Contents", [])
+        }
+        return {key: found.get(key) for key in keys}
 
     def _upload(self, key: str, file: Path, sha256: str) -> None:
         if file.stat().st_size > LARGEST:
@@ -118,21 +82,8 @@ class S3Store(DatasetStore):
         except client.exceptions.ClientError as error:
             if error.response["Error"]["Code"] == "BadDigest":
                 raise DatasetError(f"{file.name} changed while it was being stored") from error
-            if _status(error) not in TAKEN:
+            if status(error) not in TAKEN:
                 raise
 
     def _download(self, key: str, to: Path) -> bool:
-        from boto3.s3.transfer import TransferConfig
-
-        client = clients.s3()
-        try:
-            client.download_file(self.bucket, self._key(key), str(to), Config=TransferConfig(use_threads=False))
-        except client.exceptions.ClientError as error:
-            if _status(error) == 404:
-                return False
-            raise
-        return True
-
-
-def _status(error: ClientError) -> int:
-    return error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return download(self.bucket, self._key(key), to)

@@ -166,6 +166,7 @@ BROKEN = {
     "a bad pattern": ('{dataset: ".+"}', '{dataset: "(("}', "not a regular expression"),
     "an unknown channel": ("1: [pager, chat]", "1: [pager, smoke]", "names smoke, which channels does not declare"),
     "an unknown dataset": ("learns_from: [transactions]", "learns_from: [nothing]", "names nothing, which datasets"),
+    "a sample of a handful": ("suite: transactions", "sample_rows: 9", "greater than or equal to 100000"),
     "an unknown sample": ("dataset: labelled_transactions", "dataset: nothing", "names nothing, which datasets"),
     "a health without a service": (
         "    service: ${LASTGOOD_FRAUD_SERVICE:-http://127.0.0.1:8080}\n",

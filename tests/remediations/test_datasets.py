@@ -21,12 +21,12 @@ from remediations.datasets.base import (
     Damaged,
     DataObject,
     DatasetError,
-    DatasetStore,
     Manifest,
     NoSuchVersion,
     NotPublished,
     Pointer,
 )
+from remediations.datasets.content import ContentStore
 
 T0 = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -70,15 +70,22 @@ class Raw:
             clients.s3().delete_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")
 
 
+def opened(uri: str) -> ContentStore:
+    """A store that keeps objects by their content."""
+    store = open_store(uri, "transactions")
+    assert isinstance(store, ContentStore)
+    return store
+
+
 @pytest.fixture(params=["s3", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> DatasetStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ContentStore:
     """An empty store of each kind."""
     uri = request.getfixturevalue("s3_prefix") if request.param == "s3" else (tmp_path / "store").as_uri()
-    return open_store(uri, "transactions")
+    return opened(uri)
 
 
 @pytest.fixture
-def raw(store: DatasetStore) -> Raw:
+def raw(store: ContentStore) -> Raw:
     """The same place, looked at from outside."""
     return Raw(store.uri)
 
@@ -92,13 +99,13 @@ def write(folder: Path, **contents: str) -> list[Path]:
     return files
 
 
-def published(store: DatasetStore, folder: Path, content: str, *, after: int = 0, files: int = 1) -> Manifest:
+def published(store: ContentStore, folder: Path, content: str, *, after: int = 0, files: int = 1) -> Manifest:
     """A version in which every file holds ``content``, published ``after`` seconds."""
     named = {f"part{number}": f"{content} {number}" for number in range(files)}
     return store.publish(write(folder / content, **named), at=T0 + timedelta(seconds=after))
 
 
-def test_what_is_published_is_what_is_fetched(store: DatasetStore, tmp_path: Path) -> None:
+def test_what_is_published_is_what_is_fetched(store: ContentStore, tmp_path: Path) -> None:
     """A Parquet file and another come back byte by byte, with rows counted from the footer."""
     parquet = tmp_path / "cards.parquet"
     pq.write_table(pa.table({"amount": list(range(1000))}), parquet)
@@ -117,7 +124,7 @@ def test_what_is_published_is_what_is_fetched(store: DatasetStore, tmp_path: Pat
     assert store.missing(manifest.version) == []
 
 
-def test_publishing_moves_nothing(store: DatasetStore, tmp_path: Path) -> None:
+def test_publishing_moves_nothing(store: ContentStore, tmp_path: Path) -> None:
     """A new version is not current until somebody makes it so."""
     first = published(store, tmp_path, "first")
     with pytest.raises(NotPublished):
@@ -128,7 +135,7 @@ def test_publishing_moves_nothing(store: DatasetStore, tmp_path: Path) -> None:
     assert store.current() == pointer
 
 
-def test_the_same_content_is_stored_once(store: DatasetStore, raw: Raw, tmp_path: Path) -> None:
+def test_the_same_content_is_stored_once(store: ContentStore, raw: Raw, tmp_path: Path) -> None:
     """Publishing again at the same moment changes nothing; at another, it adds a manifest and no object."""
     first = published(store, tmp_path, "same", files=3)
     assert published(store, tmp_path, "same", files=3) == first
@@ -139,14 +146,14 @@ def test_the_same_content_is_stored_once(store: DatasetStore, raw: Raw, tmp_path
     assert store.versions() == [first.version, later.version]
 
 
-def test_two_files_of_one_content_are_both_fetched(store: DatasetStore, raw: Raw, tmp_path: Path) -> None:
+def test_two_files_of_one_content_are_both_fetched(store: ContentStore, raw: Raw, tmp_path: Path) -> None:
     """One object can be two files of a version."""
     manifest = store.publish(write(tmp_path / "in", a="same", b="same"), at=T0)
     assert len(raw.names("objects")) == 1
     assert [path.read_text() for path in store.fetch(manifest.version, tmp_path / "into")] == ["same", "same"]
 
 
-def test_versions_are_listed_oldest_first(store: DatasetStore, raw: Raw, tmp_path: Path) -> None:
+def test_versions_are_listed_oldest_first(store: ContentStore, raw: Raw, tmp_path: Path) -> None:
     """Whatever the order of publishing; and a stray file is not a version."""
     assert store.versions() == []
     order = [published(store, tmp_path, f"v{after}", after=after).version for after in (120, 0, 60)]
@@ -155,7 +162,7 @@ def test_versions_are_listed_oldest_first(store: DatasetStore, raw: Raw, tmp_pat
     assert store.versions()[0] == order[1]
 
 
-def test_a_move_refuses_what_somebody_else_set(store: DatasetStore, raw: Raw, tmp_path: Path) -> None:
+def test_a_move_refuses_what_somebody_else_set(store: ContentStore, raw: Raw, tmp_path: Path) -> None:
     """The plan is void once a person moved the pointer, even to the same version, and theirs stays, byte by byte."""
     old, good, theirs = (published(store, tmp_path, name, after=n).version for n, name in enumerate(("a", "b", "c")))
     seen = store.pointer_to(old, "pipeline")
@@ -174,7 +181,7 @@ def test_a_move_refuses_what_somebody_else_set(store: DatasetStore, raw: Raw, tm
     assert store.current() == again
 
 
-def test_the_first_move_refuses_a_second_first(store: DatasetStore, tmp_path: Path) -> None:
+def test_the_first_move_refuses_a_second_first(store: ContentStore, tmp_path: Path) -> None:
     """Expecting no pointer where there is one is a conflict, and so is the reverse."""
     version = published(store, tmp_path, "only").version
     with pytest.raises(Conflict, match="points at no version"):
@@ -186,7 +193,7 @@ def test_the_first_move_refuses_a_second_first(store: DatasetStore, tmp_path: Pa
     assert store.current() == first
 
 
-def test_moving_twice_is_moving_once(store: DatasetStore, tmp_path: Path) -> None:
+def test_moving_twice_is_moving_once(store: ContentStore, tmp_path: Path) -> None:
     """The same call again, after a crash say, is a success; and a move back restores the very pointer."""
     one, two = (published(store, tmp_path, name, after=n).version for n, name in enumerate(("a", "b")))
     before, after = store.pointer_to(one, "x"), store.pointer_to(two, "x")
@@ -199,7 +206,7 @@ def test_moving_twice_is_moving_once(store: DatasetStore, tmp_path: Path) -> Non
     assert store.current() == before
 
 
-def test_nothing_points_at_a_version_that_is_not_there(store: DatasetStore, tmp_path: Path) -> None:
+def test_nothing_points_at_a_version_that_is_not_there(store: ContentStore, tmp_path: Path) -> None:
     """A move to an unknown version is refused, and the pointer stays."""
     pointer = store.pointer_to(published(store, tmp_path, "a").version, "x")
     store.move(pointer, None)
@@ -208,7 +215,7 @@ def test_nothing_points_at_a_version_that_is_not_there(store: DatasetStore, tmp_
     assert store.current() == pointer
 
 
-def race(store: DatasetStore, folder: Path, rounds: int) -> int:
+def race(store: ContentStore, folder: Path, rounds: int) -> int:
     """Eight movers from the same pointer at once, ``rounds`` times; how many rounds had the one right winner."""
     versions = [published(store, folder, f"v{n}", after=n).version for n in range(8)]
     start = threading.Barrier(8)
@@ -232,15 +239,15 @@ def race(store: DatasetStore, folder: Path, rounds: int) -> int:
     return right
 
 
-def test_of_eight_movers_exactly_one_wins(store: DatasetStore, tmp_path: Path) -> None:
+def test_of_eight_movers_exactly_one_wins(store: ContentStore, tmp_path: Path) -> None:
     """Thirty rounds, on five pointers side by side: each has one success, seven conflicts, and the winner stands."""
-    stores = [open_store(f"{store.uri}/{number}", "transactions") for number in range(5)]
+    stores = [opened(f"{store.uri}/{number}") for number in range(5)]
     with ThreadPoolExecutor(5) as pool:
         right = list(pool.map(lambda one: race(one, tmp_path / one.uri.rpartition("/")[2], rounds=6), stores))
     assert right == [6] * 5
 
 
-def test_a_reader_never_sees_a_mixture(store: DatasetStore, tmp_path: Path) -> None:
+def test_a_reader_never_sees_a_mixture(store: ContentStore, tmp_path: Path) -> None:
     """While the pointer flips, every fetch is one version whole."""
     names = ("good", "bad")
     flips = [published(store, tmp_path, name, after=n, files=8).version for n, name in enumerate(names)]
@@ -275,7 +282,7 @@ def test_a_reader_never_sees_a_mixture(store: DatasetStore, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("how", ["altered", "cut short", "gone"])
-def test_a_damaged_object_is_never_fetched(store: DatasetStore, raw: Raw, tmp_path: Path, how: str) -> None:
+def test_a_damaged_object_is_never_fetched(store: ContentStore, raw: Raw, tmp_path: Path, how: str) -> None:
     """One bad object among good ones: the error names its path, and no file at all is put in place."""
     manifest = published(store, tmp_path, "v", files=4)
     key = f"objects/{manifest.objects[2].sha256}"
@@ -289,7 +296,7 @@ def test_a_damaged_object_is_never_fetched(store: DatasetStore, raw: Raw, tmp_pa
     assert store.missing(manifest.version) == ([] if how == "altered" else ["part2"])
 
 
-def test_publishing_over_a_damaged_object_is_refused(store: DatasetStore, raw: Raw, tmp_path: Path) -> None:
+def test_publishing_over_a_damaged_object_is_refused(store: ContentStore, raw: Raw, tmp_path: Path) -> None:
     """Content that is stored already is not sent again, but not when what is stored has another size."""
     manifest = published(store, tmp_path, "v")
     raw.write(f"objects/{manifest.objects[0].sha256}", b"short")
@@ -298,7 +305,7 @@ def test_publishing_over_a_damaged_object_is_refused(store: DatasetStore, raw: R
     assert store.versions() == [manifest.version]
 
 
-def test_a_file_that_changes_while_it_is_stored_is_refused(store: DatasetStore, raw: Raw, tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_stored_is_refused(store: ContentStore, raw: Raw, tmp_path: Path) -> None:
     """Nothing may be stored under the SHA-256 of other content."""
     with pytest.raises(DatasetError, match="changed while"):
         store._upload("objects/" + "0" * 64, write(tmp_path, a="new content")[0], "0" * 64)
@@ -330,7 +337,7 @@ def tampered(body: dict[str, Any], how: str) -> dict[str, Any]:
     "how",
     ["an object's hash", "an object's path", "an object dropped", "the dataset", "a key more", "the whole content"],
 )
-def test_an_altered_manifest_is_not_trusted(store: DatasetStore, raw: Raw, tmp_path: Path, how: str) -> None:
+def test_an_altered_manifest_is_not_trusted(store: ContentStore, raw: Raw, tmp_path: Path, how: str) -> None:
     """Whatever was altered, also with a digest made to match: the version's name tells, and nothing is written."""
     version = published(store, tmp_path, "v", files=2).version
     body = json.loads(raw.read(f"manifests/{version}.json"))
@@ -342,7 +349,7 @@ def test_an_altered_manifest_is_not_trusted(store: DatasetStore, raw: Raw, tmp_p
     assert not (tmp_path / "escaped").exists()
 
 
-def test_a_pointer_that_cannot_be_read_is_left_alone(store: DatasetStore, raw: Raw, tmp_path: Path) -> None:
+def test_a_pointer_that_cannot_be_read_is_left_alone(store: ContentStore, raw: Raw, tmp_path: Path) -> None:
     """Unknown content in the pointer is neither current nor overwritten."""
     version = published(store, tmp_path, "v").version
     raw.write("current", b'{"version": "v2"}')
@@ -354,7 +361,7 @@ def test_a_pointer_that_cannot_be_read_is_left_alone(store: DatasetStore, raw: R
 
 
 @pytest.mark.parametrize("version", ["", "..", "../current", "a/b", "a\\b", "v\n", "x" * 65, "%2e%2e", ".hidden"])
-def test_a_version_is_one_plain_word(store: DatasetStore, version: str) -> None:
+def test_a_version_is_one_plain_word(store: ContentStore, version: str) -> None:
     """A name that could lead elsewhere is no version, whoever asks."""
     with pytest.raises(NoSuchVersion):
         store.manifest(version)
@@ -362,7 +369,7 @@ def test_a_version_is_one_plain_word(store: DatasetStore, version: str) -> None:
         store.pointer_to(version, "x")
 
 
-def test_what_cannot_be_a_version_is_refused(store: DatasetStore, tmp_path: Path) -> None:
+def test_what_cannot_be_a_version_is_refused(store: ContentStore, tmp_path: Path) -> None:
     """No files, one name twice, a Parquet file that is none, a time without a zone: nothing gets stored."""
     good = write(tmp_path / "one", a="1")
     with pytest.raises(ValueError, match="at least 1"):
@@ -377,22 +384,46 @@ def test_what_cannot_be_a_version_is_refused(store: DatasetStore, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "uri", ["gs://b/p", "s3:///p", "/data", "file://host/p", "file:p", "s3://key:secret@b/p", "s3://b/p?x=1"]
+    "uri",
+    [
+        "gs://b/p",
+        "s3:///p",
+        "/data",
+        "file://host/p",
+        "file:p",
+        "s3://key:secret@b/p",
+        "s3://b/p?x=1",
+        "s3+versions://b/",
+        "s3+x://b/p",
+    ],
 )
 def test_other_addresses_are_refused(uri: str) -> None:
     """The message says which addresses are understood."""
-    with pytest.raises(ValueError, match=r"s3://bucket/prefix or file:///absolute/path"):
+    with pytest.raises(ValueError, match=r"s3://bucket/prefix, s3\+versions://bucket/prefix or file:///absolute/path"):
         open_store(uri, "transactions")
 
 
-def test_a_store_says_what_it_can_do(store: DatasetStore) -> None:
+def test_a_store_says_what_it_can_do(store: ContentStore) -> None:
     """Atomic, with snapshots, reversible, at a cost that does not grow."""
     assert (store.atomic, store.snapshot_reads, store.reversible, store.cost) == (True, True, True, "O(1)")
 
 
+def test_the_sizes_of_many_objects_are_listed(s3_prefix: str, tmp_path: Path) -> None:
+    """Two requests for 250 objects, one that is missing and one cut short among them; what is missing is named."""
+    store, raw = opened(s3_prefix), Raw(s3_prefix)
+    manifest = published(store, tmp_path, "v", files=250)
+    raw.delete(f"objects/{manifest.objects[3].sha256}")
+    raw.write(f"objects/{manifest.objects[7].sha256}", b"v")
+    sent: list[str] = []
+    clients.s3().meta.events.register("before-send.s3", lambda request, **_: sent.append(request.url))
+    assert store.missing(manifest.version) == [manifest.objects[3].path, manifest.objects[7].path]
+    clients.s3.cache_clear()
+    assert len(sent) == 2
+
+
 def test_a_move_costs_the_same_whatever_the_size(s3_prefix: str, tmp_path: Path) -> None:
     """Three requests to S3, for one object and for sixty."""
-    store = open_store(s3_prefix, "transactions")
+    store = opened(s3_prefix)
     sent: list[str] = []
     clients.s3().meta.events.register("before-send.s3", lambda request, **_: sent.append(request.url))
     at: Pointer | None = None
