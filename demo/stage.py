@@ -60,7 +60,7 @@ class Stage:
         return [self.s3, self.mlflow, self.prefect, self.intake, self.service, self.worker]
 
 
-def prepare(folder: Path, *, reload_seconds: float = 1.0) -> Stage:
+def prepare(folder: Path, *, reload_seconds: float = 1.0, playbook: Path = ROOT / "playbook.yaml") -> Stage:
     """Choose ports and credentials. Nothing runs yet. The service follows its alias every ``reload_seconds``."""
     isolate(folder)
     s3 = servers.s3(folder)
@@ -70,7 +70,7 @@ def prepare(folder: Path, *, reload_seconds: float = 1.0) -> Stage:
     service = _service(folder, reload_seconds)
     common = {
         "LASTGOOD_HOME": str(folder / "lastgood"),
-        "LASTGOOD_PLAYBOOK": str(ROOT / "playbook.yaml"),
+        "LASTGOOD_PLAYBOOK": str(playbook),
         "LASTGOOD_STORE": STORE,
         "LASTGOOD_FRAUD_SERVICE": service.url,
         **prefect.env,

@@ -34,7 +34,7 @@ from incidents.settings import settings
 WAKING = [f"prefect.flow-run.{state}" for state in ("Scheduled", "AwaitingRetry", "Resuming")]
 
 #: An event can arrive before what it tells of can be read: after these many seconds it is looked for again.
-AGAIN = (0.0, 0.02, 0.05, 0.15)
+AGAIN = (0.0, 0.02, 0.05, 0.15, 0.4, 1.0)
 
 #: For how long runs under way may go on when the worker is asked to end, in seconds.
 GRACE = 60.0
