@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
 
+from incidents import moves
+from incidents.ledger import ledger
 from incidents.models import Frozen, Health, Verdict
 from incidents.playbook import Sample, playbook
 from incidents.settings import settings
+from remediations import pointers
 from remediations.clients import http
 from remediations.datasets import open_store
 from remediations.lineage import serving
+
+_log = logging.getLogger(__name__)
 
 #: Rows sent to a model service in one request.
 BATCH = 5_000
@@ -113,6 +120,20 @@ class ModelCheck(Frozen):
             why = f"{declared.alias} is version {wanted}, the service answers with {', '.join(sorted(said))}"
             return Look(subject=self.subject, verdict=_inconclusive(why))
         return Look(subject=self.subject, verdict=_measure(declared.health, answered, truth, wanted), version=wanted)
+
+
+def see(asset: str, actor: str, incident: str | None = None) -> None:
+    """Compare an asset's pointer with the record, and put it there where somebody else moved it: often that was it.
+
+    A server that is away keeps nobody from looking at the rest.
+    """
+    try:
+        sight, moved = moves.see(ledger(), partial(pointers.look, asset), actor=actor, incident=incident)
+    except Exception as error:
+        _log.warning("where %s is could not be seen: %s: %s", asset, type(error).__name__, error)
+        return
+    if moved is not None:
+        _log.info("%s was moved by somebody else, to version %s", sight.target, sight.version)
 
 
 def _labelled(health: Sample) -> tuple[list[dict[str, Any]], list[bool]]:

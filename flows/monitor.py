@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from functools import partial
-
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
 
 from flows.case import step
-from flows.checks import Check, DatasetCheck, Look, ModelCheck
-from incidents import moves
+from flows.checks import Check, DatasetCheck, Look, ModelCheck, see
 from incidents.events import Judged
 from incidents.ledger import ledger
 from incidents.playbook import playbook
 from remediations import pointers
-
-_log = logging.getLogger(__name__)
 
 
 @flow(persist_result=False)
@@ -30,7 +24,7 @@ async def monitor() -> list[Look]:
     """
     looks = [await step(f"look at {check.subject}", check.look) for check in checks()]
     for asset in pointers.declared():
-        await step(f"see where {asset} is", _see, asset)
+        await step(f"see where {asset} is", see, asset, "flow:monitor")
     for look in looks:
         get_run_logger().info("%s is %s: %s", look.subject, look.verdict.health, look.verdict.why)
         if look.version:
@@ -39,17 +33,6 @@ async def monitor() -> list[Look]:
     rows = [{"asset": look.subject, "health": look.verdict.health, "why": look.verdict.why} for look in looks]
     await acreate_table_artifact(key="health", table=rows, description="What was good when it was last looked at")
     return looks
-
-
-def _see(asset: str) -> None:
-    """Compare one pointer with the record. A server that is away keeps nobody from judging the rest."""
-    try:
-        sight, moved = moves.see(ledger(), partial(pointers.look, asset), actor="flow:monitor")
-    except Exception as error:
-        _log.warning("where %s is could not be seen: %s: %s", asset, type(error).__name__, error)
-        return
-    if moved is not None:
-        _log.info("%s was moved by somebody else, to version %s", sight.target, sight.version)
 
 
 def checks() -> list[Check]:

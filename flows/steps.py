@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from functools import partial
 from typing import Literal
 
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.case import Case, Outcome, step
-from flows.checks import Check, Look
+from flows.checks import Check, Look, see
 from incidents import events as e
-from incidents import gatekeeper, moves, postmortem, storm
+from incidents import gatekeeper, postmortem, storm
 from incidents.decide import Request
 from incidents.gatekeeper import Refused
 from incidents.gates.reach import reach
@@ -25,7 +24,6 @@ from incidents.leases import Held, Lost, check_lease, lease
 from incidents.models import Frozen, Health, Mode, Plan, Status, Verdict, now
 from incidents.playbook import Watch
 from incidents.settings import settings
-from remediations import pointers
 from remediations.base import CannotPlan, Conflict, Remediation
 from remediations.lineage import serving, trained_on
 
@@ -53,8 +51,13 @@ async def confirm(case: Case, check: Check) -> Verdict:
         if isinstance(event.body, e.Checked) and (event.body.phase, event.subject) == ("confirm", check.subject):
             return event.body.verdict
     window = Watch(every_seconds=1, within_seconds=SETTLES)
-    look = await step(f"confirm {check.subject}", _look_until, check, {Health.healthy, Health.unhealthy}, window)
-    await step(f"see where {check.subject} is", _see, case, check.subject)
+
+    def work() -> Look:
+        look = _look_until(check, {Health.healthy, Health.unhealthy}, window)
+        see(check.subject, actor=case.actor, incident=case.name)
+        return look
+
+    look = await step(f"confirm {check.subject}", work)
     _record(case, look, "confirm")
     return look.verdict
 
@@ -221,11 +224,6 @@ def _look_until(check: Check, wanted: set[Health], window: Watch) -> Look:
             return look
         time.sleep(min(wait, window.every_seconds))
         wait *= 2
-
-
-def _see(case: Case, asset: str) -> None:
-    """Put it on the incident's record where somebody else moved the asset's pointer: often that is what happened."""
-    moves.see(case.ledger, partial(pointers.look, asset), actor=case.actor, incident=case.name)
 
 
 def _record(case: Case, look: Look, phase: Literal["confirm", "watch"]) -> None:
