@@ -10,6 +10,7 @@ from typing import Any
 
 from expectations.answers import CannotValidate
 
+#: DuckDB's types whose values may be no numbers.
 _FLOATS = ("FLOAT", "DOUBLE")
 
 
