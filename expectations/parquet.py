@@ -10,6 +10,7 @@ from typing import Any
 
 from expectations.answers import CannotValidate
 
+#: DuckDB's types whose values may be no numbers.
 _FLOATS = ("FLOAT", "DOUBLE")
 
 
@@ -84,8 +85,8 @@ def draw(execution: Any, files: Sequence[Path], rows: int, wanted: int) -> int:
     Blocks are drawn by a hash of their place, all over the files, and the same ones each time: two looks at one
     version see the same rows, and DuckDB does not read the others.
     """
-    below = int(wanted / rows * 2**64)
-    where = f"hash(file_index, file_row_number // {_BLOCK}) < {below}::UBIGINT"
+    largest = min(wanted, rows) * 2**64 // rows - 1
+    where = f"hash(file_index, file_row_number // {_BLOCK}) <= {largest}::UBIGINT"
     with execution.get_connection() as connection:
         types = {row[0]: row[1] for row in connection.exec_driver_sql("DESCRIBE data").fetchall()}
         connection.exec_driver_sql(f"CREATE VIEW drawn AS {_selected(types)} FROM {_reader(files)} WHERE {where}")
