@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
-from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from benchmarks import report
 from benchmarks.harness import console
+from benchmarks.peers import ROOT
 
 
 def main(names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(report.BENCHES)}.")] = None) -> None:
@@ -20,7 +22,8 @@ def main(names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(
     for name in names or report.BENCHES:
         console.rule(name)
         began = time.monotonic()
-        import_module(f"benchmarks.{name}").run()
+        # Each in a process of its own: what one has imported and connected to is not the next one's.
+        subprocess.run([sys.executable, "-c", f"from benchmarks.{name} import run; run()"], cwd=ROOT, check=True)
         console.print(f"[dim]{name} took {time.monotonic() - began:.0f} s[/dim]")
     report.write()
     console.print(f"{report.PAGE} is written")

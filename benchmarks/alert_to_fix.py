@@ -38,7 +38,7 @@ TARGETS = {
 REASONS: dict[tuple[str, str], str] = {}
 
 #: Fixes by each side, and by ours alone for the percentiles.
-N, MANY = 5, 40
+N, MANY = 5, 30
 
 
 def run() -> None:

@@ -23,6 +23,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -42,6 +43,9 @@ OURS = ("flows", "remediations", "expectations")
 #: How often a server with nothing to do looks whether its code has changed, in seconds.
 LOOK_EVERY = 2.0
 
+#: How long after a run was handed over its child is replaced, in seconds. Where none is left one is made at once.
+REST = 1.0
+
 
 class Server:
     """The state of a fork server: who waits, and who works."""
@@ -51,6 +55,8 @@ class Server:
         #: So many children are kept ready.
         self.spare = spare
         self.imports = imports
+        #: When a run was handed over last.
+        self.handed = -REST
         #: Children that wait: process -> our end of its pipe.
         self.waiting: dict[int, Connection] = {}
         self._woken, wake = socket.socketpair()
@@ -65,12 +71,12 @@ class Server:
         preload(self.imports)
         seen = fingerprint()
         self.say({"ready": True})
-        ready: list[Any] = []
         while True:
-            # Getting ready takes work, so while there is something to do only the last child is replaced at once.
-            while len(self.waiting) < (1 if ready else self.spare):
+            # Getting ready takes work, which is not to slow down the run that was handed over just now.
+            rest = self.handed + REST - time.monotonic()
+            while rest <= 0 and len(self.waiting) < self.spare:
                 self.fork()
-            ready = wait([self.control, self._woken], LOOK_EVERY)
+            ready = wait([self.control, self._woken], min(LOOK_EVERY, rest) if rest > 0 else LOOK_EVERY)
             if self._woken in ready:
                 self.reap()
             if fingerprint() != seen:
@@ -106,6 +112,7 @@ class Server:
             if not pipe.poll(0):  # it says nothing while it lives, and its end closes when it dies
                 break
             pipe.close()
+        self.handed = time.monotonic()
         self.say({"run": job["run"], "pid": pid})
         with contextlib.suppress(OSError):  # it died just now: its status, which comes next, says so
             pipe.send_bytes(json.dumps(job).encode())

@@ -133,8 +133,10 @@ class WarmWorker(ProcessWorker):
             return await super().get_and_submit_flow_runs()
 
     def _release_limit_slot(self, flow_run_id: Any) -> None:
+        full = self._limiter is not None and self._limiter.available_tokens == 0
         super()._release_limit_slot(flow_run_id)
-        self._wake.set()  # where a limit held something back, there is room now
+        if full:  # there may be something that had no room
+            self._wake.set()
 
     async def _poll_when_woken(self) -> None:
         while True:
