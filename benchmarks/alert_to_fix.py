@@ -35,7 +35,13 @@ TARGETS = {
     ("model, p99", "3 s"): 1.0,
     ("data, p50", "1.5 s"): 1.0,
 }
-REASONS: dict[tuple[str, str], str] = {}
+REASONS = {
+    (
+        "data",
+        "process worker",
+    ): "more than half of the time is the suite, run twice over 200,000 rows, and the lineage, "
+    "which both sides do alike: see how near ours is to the floor",
+}
 
 #: Fixes by each side, and by ours alone for the percentiles.
 N, MANY = 5, 30
