@@ -53,6 +53,14 @@ async def last(file: str, seconds: float) -> None:
 
 
 @flow
+async def hold(file: str) -> None:
+    """Say that it has begun, and go on until it is let go."""
+    Path(file).write_text(str(os.getpid()))
+    while not Path(file).with_suffix(".go").exists():  # noqa: ASYNC110  # another process makes the file
+        await asyncio.sleep(0.05)
+
+
+@flow
 async def fall(file: str) -> None:
     """Die as a process does that the system kills."""
     Path(file).write_text(str(os.getpid()))
