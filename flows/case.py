@@ -35,6 +35,10 @@ class Outcome(Frozen):
     why: str
 
 
+class Waiting(Exception):
+    """People were asked, and the flow ends here; their answer starts it again. The message says what it waits for."""
+
+
 class Case:
     """One incident under way: its record, the playbook, and who is at work on it."""
 
@@ -100,6 +104,8 @@ def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
         await begin(case, name)
         try:
             return ended(await body(case))
+        except Waiting as waiting:
+            return ended(Outcome(incident=case.name, status=Status.waiting, why=str(waiting)))
         except Exception as error:
             case.record(e.Failed(step=name, error=f"{type(error).__name__}: {error}"[:2000]))
             await escalate(case, f"the flow broke: {type(error).__name__}")

@@ -7,24 +7,22 @@ second time. So a flow can be entered again after a crash, and goes on where it 
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Literal
 
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
+from flows.asking import in_the_way, make_plan, request
 from flows.case import Case, Outcome, step
 from flows.checks import Check, Look, see
 from incidents import events as e
 from incidents import gatekeeper, postmortem, storm
-from incidents.decide import Request
 from incidents.gatekeeper import Refused
-from incidents.gates.reach import reach
 from incidents.leases import Held, Lost, check_lease, lease
-from incidents.models import Frozen, Health, Mode, Plan, Status, Verdict, now
+from incidents.models import Frozen, Health, Plan, Status, Verdict
 from incidents.playbook import Watch
 from incidents.settings import settings
-from remediations.base import CannotPlan, Conflict, Remediation
+from remediations.base import Conflict, Remediation
 from remediations.lineage import serving, trained_on
 
 #: How long an action waits for somebody else's lease on its target, in seconds.
@@ -76,12 +74,18 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
 
     This is the one place that does it. Entered again after a crash it goes on from the record: what was applied is
     not planned anew, and what was seen is not looked for again.
+
+    Raises:
+        Waiting: people were asked; their answer starts the flow again.
     """
     attempt = case.incident.latest(action.name(), action.model_dump(mode="json"))
     if attempt is None or not attempt.applying:
-        plan = await _plan(case, action)
-        if plan is None or plan.nothing_to_do or not await _may_run(case, action, plan):
+        plan = await make_plan(case, action)
+        if plan is None or plan.nothing_to_do:
             return await _not_run(case, plan, symptom)
+        why = await in_the_way(case, action, plan)
+        if why is not None:
+            return Fix(done=False, why=why)
         attempt = case.incident.attempt(plan.hash)
     plan, verdict = attempt.plan, attempt.verdict
     try:
@@ -127,64 +131,11 @@ def undo(case: Case, action: Remediation, plan: Plan, why: str) -> None:
         case.record(e.Undone(plan=plan.hash), subject=plan.target)
 
 
-async def _plan(case: Case, action: Remediation) -> Plan | None:
-    """The action's plan, on the record; None where there is no safe one, and then that is on the record."""
-
-    def work() -> Plan | None:
-        try:
-            plan = action.plan()
-        except CannotPlan as error:
-            missing = e.NotPlanned(action=action.name(), target=action.subject(), why=str(error))
-            case.record(missing, subject=action.subject())
-            return None
-        case.record(e.Planned(plan=plan), subject=plan.target)
-        return plan
-
-    return await step(f"plan {action.name()}", work)
-
-
-async def _may_run(case: Case, action: Remediation, plan: Plan) -> bool:
-    """Ask every gate, put every answer on the record; where only time holds it down, wait and ask again."""
-    gated = gatekeeper.ask(case.ledger, case.playbook, _request(case, action, plan), case.actor)
-    until = _held_down(gated)
-    if until is not None:
-        await step("hold down", time.sleep, max(0.0, (until - now()).total_seconds()))
-        gated = gatekeeper.ask(case.ledger, case.playbook, _request(case, action, plan), case.actor)
-    get_run_logger().info("%s: gates say %s", plan.summary, gated.mode)
-    return gated.mode is Mode.run
-
-
-def _held_down(gated: e.Gated) -> datetime | None:
-    """When the hold-down is over, where nothing else stands in the way, and no person has said yes."""
-    in_the_way = [gate for gate in gated.gates if gate.says is not Mode.run]
-    only = gated.mode is Mode.ask and [gate.name for gate in in_the_way] == ["hold-down"]
-    return in_the_way[0].until if only else None
-
-
-def _request(case: Case, action: Remediation, plan: Plan) -> Request:
-    """What the gates are asked, as things stand on the record at this moment."""
-    incident = case.incident
-    return Request(
-        plan=plan,
-        category=incident.category,
-        severity=incident.severity,
-        risk=action.risk,
-        reversible=action.reversible,
-        asset=incident.asset,
-        subject=action.subject(),
-        reach=reach(action.subject(), case.playbook, incident),
-        incident=case.name,
-        person=case.person,
-    )
-
-
 async def _not_run(case: Case, plan: Plan | None, symptom: Check | None) -> Fix:
     """What there is to say where nothing was changed."""
     if plan is None:
         last = case.incident.last(e.NotPlanned)
         return Fix(done=False, why=last.body.why if last and isinstance(last.body, e.NotPlanned) else "no safe plan")
-    if not plan.nothing_to_do:
-        return Fix(done=False, why=f"proposed, and it may not run by itself: {plan.summary}")
     verdict = (await watch(case, symptom)) if symptom else Verdict(health=Health.healthy, why="nothing was to be done")
     return Fix(done=verdict.health is Health.healthy, why=f"{plan.summary}; {verdict.why}")
 
@@ -192,7 +143,7 @@ async def _not_run(case: Case, plan: Plan | None, symptom: Check | None) -> Fix:
 def _apply(case: Case, action: Remediation, plan: Plan) -> None:
     """Under the lease: ask the gates once more, intent, effect."""
     with lease(case.ledger, plan.target, case.name, wait_seconds=PATIENCE) as held:
-        gatekeeper.intend(case.ledger, case.playbook, _request(case, action, plan), case.actor, held.token)
+        gatekeeper.intend(case.ledger, case.playbook, request(case, action, plan), case.actor, held.token)
         check_lease(case.ledger, held)
         action.apply(plan)
         case.record(e.Applied(plan=plan.hash), subject=plan.target)

@@ -135,8 +135,8 @@ def _again(  # noqa: PLR0917  # what was recorded, and with what it is decided a
 
 
 def _alone(gated: e.Gated) -> Mode:
-    """What the gates say without the yes of the person who ran it by hand."""
-    return strictest(gate.says for gate in gated.gates if gate.name != "person")
+    """What the gates say without anybody's yes: the person's who ran it by hand, or that of those who approved it."""
+    return strictest(gate.says for gate in gated.gates if gate.name not in ("person", "approval"))
 
 
 def _ended(decision: Decision, deed: Deed | None) -> Decision:

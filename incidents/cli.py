@@ -12,7 +12,7 @@ import typer
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from incidents import cli_audit, cli_backtest, cli_gates, cli_history, cli_run
+from incidents import cli_answers, cli_audit, cli_backtest, cli_gates, cli_history, cli_run
 from incidents import events as e
 from incidents import postmortem as pages
 from incidents.cli_terminal import Commands, Trouble, incident_name, say, say_timeline, table
@@ -38,6 +38,8 @@ app.command()(cli_run.run)
 app.command()(cli_run.serve)
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 app.command(context_settings=_PASSED_ON)(cli_run.work)
+app.command()(cli_answers.approve)
+app.command()(cli_answers.reject)
 app.command()(cli_gates.pause)
 app.command()(cli_gates.unpause)
 app.command()(cli_gates.autonomy)
@@ -56,6 +58,10 @@ _DECISIVE = (
     e.SetAside,
     e.Checked,
     e.NotPlanned,
+    e.AskedFor,
+    e.Answered,
+    e.Approved,
+    e.ApprovalVoid,
     e.Verified,
     e.Conflicted,
     e.Undoing,
@@ -135,7 +141,7 @@ def close(
         row = writer.connection.execute(select(found_by).where(found_by.c.number == number_of(name))).first()
         if row is None:
             raise Trouble(f"the ledger has no {name}; `lastgood incidents` lists those it has")
-        if row.status not in (Status.open, Status.escalated):
+        if row.status not in (Status.open, Status.waiting, Status.escalated):
             raise Trouble(f"{name} was closed before: {row.status}")
         writer.append(e.Resolved(why=reason), actor=person, incident=name, subject=row.asset)
     say(f"{name} is resolved, closed by {person}")

@@ -18,12 +18,17 @@ _STRICTEST_FIRST = (Mode.never, Mode.ask, Mode.run)
 def decide(request: Request, playbook: Playbook, facts: Facts) -> Gated:
     """Ask every gate, and put what each said on one sheet.
 
-    A person who runs an action by hand is the yes that ``ask`` waits for; ``never`` is never overruled.
+    A person who runs an action by hand is the yes that ``ask`` waits for. So is an approval, to the gates that asked
+    when people were asked, and to no other. ``never`` is never overruled.
     """
     gates = tuple(gate(request, playbook, facts) for gate in GATES)
     mode = strictest(gate.says for gate in gates)
     if mode is Mode.ask and request.person:
         gates = (*gates, Gate(name="person", says=Mode.run, why=f"{request.person} runs it by hand"))
+        mode = Mode.run
+    approval, asking = request.approval, {gate.name for gate in gates if gate.says is Mode.ask}
+    if mode is Mode.ask and approval and asking <= set(approval.answers):
+        gates = (*gates, Gate(name="approval", says=Mode.run, why=f"{', '.join(approval.by)} approved it"))
         mode = Mode.run
     asked = Asked.model_validate(request.model_dump(exclude={"plan"}))
     return Gated(

@@ -113,6 +113,13 @@ class Gate(Frozen):
     until: AwareDatetime | None = None
 
 
+class Approval(Frozen):
+    """A yes that stands: of whom, and to which gates. A gate that asks only now was not answered by it."""
+
+    by: tuple[str, ...]
+    answers: tuple[str, ...]
+
+
 class Asked(Frozen):
     """What was asked of the gates, besides the plan; enough to ask another playbook the same later."""
 
@@ -131,6 +138,8 @@ class Asked(Frozen):
     incident: str = ""
     #: The person who runs it by hand; empty when a flow asks.
     person: str = ""
+    #: What people said to the very same plan, where enough of them said yes.
+    approval: Approval | None = None
 
     @property
     def changes(self) -> str:
@@ -150,6 +159,51 @@ class Gated(Frozen):
     #: The plan's action, and what else was asked; absent from records made before these were kept.
     action: str = ""
     asked: Asked | None = None
+
+
+class AskedFor(Frozen):
+    """People were asked whether a plan may run; the flow has ended, and an answer starts it again."""
+
+    kind: Literal["asked_for"] = "asked_for"
+    plan: str
+    #: SHA-256 of what is to be done and of the state of the world that it was planned from. Planned again it must be
+    #: the same, else the answer is void.
+    world: str
+    #: SHA-256 of what is to be done, in whatever incident: what a person dismissed is not asked again for a while.
+    proposal: str
+    severity: Severity
+    #: How many people have to say yes, and until when.
+    needed: int
+    expires_at: AwareDatetime
+    #: The gates that asked.
+    gates: tuple[str, ...]
+
+
+class Answered(Frozen):
+    """A person, the actor, said yes or no to a plan."""
+
+    kind: Literal["answered"] = "answered"
+    plan: str
+    yes: bool
+    why: str = ""
+    #: The one-time link that was used, by its number; empty where none was.
+    link: str = ""
+
+
+class Approved(Frozen):
+    """Enough people said yes. The plan may run, if the world still is as it was planned from."""
+
+    kind: Literal["approved"] = "approved"
+    plan: str
+    by: tuple[str, ...]
+
+
+class ApprovalVoid(Frozen):
+    """What people were asked, and what they answered, no longer holds."""
+
+    kind: Literal["approval_void"] = "approval_void"
+    plan: str
+    why: str
 
 
 class Applying(Frozen):
@@ -307,6 +361,10 @@ Body = Annotated[
     | Planned
     | NotPlanned
     | Gated
+    | AskedFor
+    | Answered
+    | Approved
+    | ApprovalVoid
     | Applying
     | Applied
     | Verified

@@ -131,6 +131,10 @@ def _add(incident: Incident, event: Event) -> None:  # noqa: PLR0912  # one line
             incident.attempts.append(Attempt(plan))
         case e.Gated() as gated:
             incident.attempt(gated.plan).gated = gated
+        case e.AskedFor():
+            incident.status = Status.waiting
+        case e.Approved() | e.ApprovalVoid() if incident.status is Status.waiting:
+            incident.status = Status.open
         case e.Applying(plan=plan_hash):
             incident.attempt(plan_hash).applying = True
         case e.Applied(plan=plan_hash):

@@ -74,6 +74,22 @@ async def wait(run: str, seconds: float) -> str:
             await asyncio.sleep(0.5)
 
 
+async def alive(run: str) -> bool:
+    """Whether a run is waiting or running, as far as Prefect knows; False where it has ended, or there is none.
+
+    Raises:
+        NotLaunched: the API is away.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    async with _client() as client:
+        try:
+            state = (await client.read_flow_run(UUID(run))).state
+        except (ObjectNotFound, ValueError):
+            return False
+    return state is None or not state.is_final()
+
+
 @asynccontextmanager
 async def _client() -> AsyncIterator[PrefectClient]:
     """A client of the Prefect server that ``PREFECT_API_URL`` names, its errors turned into ours."""

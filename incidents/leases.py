@@ -1,24 +1,36 @@
 """Leases: who may change a target now. A lease that is not renewed ends by itself, and its token only grows.
 
+While it is held a thread renews it, so an apply may take longer than a lease lives. Who writes in many places asks
+``still_ours`` before each.
+
 Prefect's own concurrency slots leak when a worker dies, so they are not used for this.
 Source of the fencing token: M. Kleppmann, "How to do distributed locking", 2016.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 
 import stamina
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from incidents.ledger import Ledger
 from incidents.models import Frozen, now
 from incidents.schema import leases
 
-#: Longer than any single apply; a dead holder keeps others waiting no longer than this.
+_log = logging.getLogger(__name__)
+
+#: A dead holder keeps others waiting no longer than this.
 LIFETIME = timedelta(minutes=2)
+
+#: A lease is renewed so often in its life, so that one renewal may fail.
+BEATS = 3
 
 
 class Held(Exception):
@@ -38,20 +50,31 @@ class Lease(Frozen):
     expires_at: datetime
 
 
+#: The lease under which this thread works, and its ledger.
+_current: ContextVar[tuple[Ledger, Lease] | None] = ContextVar("lease", default=None)
+
+
 @contextmanager
 def lease(
     ledger: Ledger, target: str, holder: str, *, lifetime: timedelta = LIFETIME, wait_seconds: float = 0
 ) -> Iterator[Lease]:
-    """Hold the target for the length of the block; the same holder may take its own lease up again.
+    """Hold the target for the length of the block, however long; the same holder may take its own lease up again.
 
     Raises:
         Held: another holder's lease has not expired, after waiting for ``wait_seconds``.
     """
     take = stamina.retry(on=Held, attempts=None, timeout=wait_seconds, wait_max=1)(_take) if wait_seconds else _take
     taken = take(ledger, target, holder, lifetime)
+    done = threading.Event()
+    beat = threading.Thread(target=_renew, args=(ledger, taken, lifetime, done), daemon=True, name="lease")
+    beat.start()
+    under = _current.set((ledger, taken))
     try:
         yield taken
     finally:
+        _current.reset(under)
+        done.set()
+        beat.join()
         with ledger.write() as writer:
             writer.connection.execute(
                 update(leases)
@@ -70,6 +93,33 @@ def check_lease(ledger: Ledger, held: Lease) -> None:
         row = connection.execute(select(leases).where(leases.c.target == held.target)).one()
     if row.token != held.token or datetime.fromisoformat(row.expires_at) <= now():
         raise Lost(f"the lease on {held.target} (token {held.token}) ran out before the change was made")
+
+
+def still_ours() -> None:
+    """Make sure, in the middle of a change, that the lease that it is made under is ours; nothing where there is none.
+
+    Raises:
+        Lost: it is not.
+    """
+    under = _current.get()
+    if under is not None:
+        check_lease(*under)
+
+
+def _renew(ledger: Ledger, held: Lease, lifetime: timedelta, done: threading.Event) -> None:
+    """Put the end off, again and again. What has run out, or is somebody else's, is not taken back."""
+    while not done.wait(lifetime.total_seconds() / BEATS):
+        try:
+            with ledger.write() as writer:
+                moment = now()
+                ours = (leases.c.target == held.target) & (leases.c.token == held.token)
+                renewal = update(leases).where(ours, leases.c.expires_at > moment.isoformat())
+                renewed = writer.connection.execute(renewal.values(expires_at=(moment + lifetime).isoformat()))
+            if not renewed.rowcount:
+                _log.warning("the lease on %s (token %d) is lost", held.target, held.token)
+                return
+        except SQLAlchemyError as error:  # the database is busy or away: the next beat may still be in time
+            _log.warning("the lease on %s can't be renewed: %s", held.target, type(error).__name__)
 
 
 def _take(ledger: Ledger, target: str, holder: str, lifetime: timedelta) -> Lease:

@@ -87,6 +87,20 @@ class Autonomy(Frozen):
         return self
 
 
+class Approvals(Frozen):
+    """Who has to say yes where the gates ask, for how long an answer is waited for, and how long a no is remembered."""
+
+    quorum: dict[Severity, Annotated[int, Field(ge=1, le=20)]] = Field(
+        default_factory=dict, description="Severity -> how many different people have to say yes. None: one."
+    )
+    expires_seconds: float = Field(
+        14_400, gt=0, le=86400 * 31, description="How long an answer is waited for, and how long an approval holds."
+    )
+    dismissed_for_seconds: float = Field(
+        86_400, ge=0, le=86400 * 366, description="How long the same proposal is not asked again after a no."
+    )
+
+
 def _is_zone(name: str) -> str:
     try:
         ZoneInfo(name)

@@ -61,6 +61,8 @@ class Status(StrEnum):
     """Where an incident stands."""
 
     open = "open"
+    #: People were asked, and no process waits for them.
+    waiting = "waiting"
     resolved = "resolved"
     not_confirmed = "not_confirmed"
     escalated = "escalated"

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from incidents.limits import Autonomy, Budget, Freeze, Limits
+from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
 from incidents.yaml_lines import read
@@ -154,6 +154,7 @@ class Playbook(Frozen):
     #: Times in which nothing runs by itself.
     freeze: tuple[Freeze, ...] = ()
     autonomy: Autonomy = Autonomy()
+    approvals: Approvals = Approvals()
     watch: dict[Severity, Watch]
     #: Who takes over an incident of a category.
     owners: dict[Category, str]

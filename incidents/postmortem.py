@@ -91,7 +91,7 @@ def questions(incident: Incident) -> list[str]:
     told = [event.body for event in incident.events if isinstance(event.body, e.Told)]
     found += [sentence(body, known) for body in told if not body.delivered]
     found += [f"alert {alert.name}: {note}" for alert in incident.alerts for note in alert.notes]
-    if incident.status in (Status.open, Status.escalated):
+    if incident.status in (Status.open, Status.waiting, Status.escalated):
         found.append(f"the incident is {incident.status}, nobody has closed it")
     return list(dict.fromkeys(found))
 

@@ -46,6 +46,17 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"{body.action}: no safe plan for {body.target}: {body.why}"
         case e.Gated():
             return f"gates say {body.mode} to {_action(known, body.plan)}: {gates(body)}"
+        case e.AskedFor():
+            people = "a person" if body.needed == 1 else f"{body.needed} people"
+            return f"asked {people} about {_action(known, body.plan)}, until {body.expires_at:%Y-%m-%d %H:%M} UTC"
+        case e.Answered():
+            return f"{'yes' if body.yes else 'no'} to {_action(known, body.plan)}" + (
+                f": {body.why}" if body.why else ""
+            )
+        case e.Approved():
+            return f"{', '.join(body.by)} approved {_action(known, body.plan)}"
+        case e.ApprovalVoid():
+            return f"what was asked about {_action(known, body.plan)} no longer holds: {body.why}"
         case e.Applying(plan=plan_hash):
             return f"about to apply {_action(known, plan_hash)}"
         case e.Applied(plan=plan_hash):
@@ -101,7 +112,7 @@ def moved(body: e.Moved) -> str:
 
 def gates(gated: e.Gated) -> str:
     """What stood in the way, or who overruled it, in one line: ``matrix ask (severity 4 ...); 16 more say run``."""
-    told = [gate for gate in gated.gates if gate.says is not Mode.run or gate.name == "person"]
+    told = [gate for gate in gated.gates if gate.says is not Mode.run or gate.name in ("person", "approval")]
     rest = len(gated.gates) - len(told)
     if not told:
         return f"all {rest} say run"

@@ -25,6 +25,11 @@ class Settings(BaseSettings):
     #: The way out where the record is broken near its end: the number of the event whose break is known and accepted.
     accept_broken_event: int | None = None
 
+    #: Signs the one-time links that a person can answer with; at least 32 characters. Without it there are no links.
+    link_key: SecretStr | None = None
+    #: Where people reach the intake, for those links: ``https://lastgood.example.org``.
+    public_url: str = ""
+
     #: What the warm worker imports before it is needed, as a JSON list: modules that start no thread and connect to
     #: nothing. Of lastgood's own packages it imports every module.
     preload: tuple[str, ...] = (

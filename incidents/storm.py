@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from incidents.channels import announce
+from incidents.channels import Ask, announce
 from incidents.events import Gated, Stormed, Told
 from incidents.history import AUTOMATION
 from incidents.ledger import Writer
@@ -26,12 +26,18 @@ def watch(writer: Writer, playbook: Playbook, gated: Gated, *, actor: str, incid
     announce(writer, playbook, incident, Severity.critical, title, text)
 
 
-def tell(  # noqa: PLR0917  # a sentence with six parts, always said in the same order
-    writer: Writer, playbook: Playbook, incident: str, severity: Severity, title: str, text: str
+def tell(  # noqa: PLR0917  # a sentence with seven parts, always said in the same order
+    writer: Writer,
+    playbook: Playbook,
+    incident: str,
+    severity: Severity,
+    title: str,
+    text: str,
+    ask: Ask | None = None,
 ) -> None:
     """Tell people about an incident; in a storm put on the record that they were told of that, and not of this."""
     if severity is Severity.critical or not raging(writer, playbook):
-        announce(writer, playbook, incident, severity, title, text)
+        announce(writer, playbook, incident, severity, title, text, ask)
         return
     for channel in playbook.tell.get(severity, ()):
         withheld = Told(channel=channel, title=title, delivered=False, why="in a storm there is one message for all")

@@ -9,7 +9,19 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from incidents import schema
 from incidents.chain import GENESIS, chain
-from incidents.events import Alerted, Body, Escalated, Event, NotConfirmed, Opened, Resolved, storable
+from incidents.events import (
+    Alerted,
+    ApprovalVoid,
+    Approved,
+    AskedFor,
+    Body,
+    Escalated,
+    Event,
+    NotConfirmed,
+    Opened,
+    Resolved,
+    storable,
+)
 from incidents.models import Status, canonical, now
 from incidents.redaction import redact, redact_tree
 
@@ -135,9 +147,12 @@ class Writer:
                 moment = at.isoformat(timespec="microseconds")
                 closed = {"status": _CLOSING[type(body)], "closed_at": moment, "live": None}
                 self.connection.execute(update(_found).where(_found.c.number == number).values(closed))
-            case Escalated():
-                escalated = update(_found).where(_found.c.number == number).values(status=Status.escalated)
-                self.connection.execute(escalated)
+            case Escalated() | AskedFor():
+                status = Status.escalated if isinstance(body, Escalated) else Status.waiting
+                self.connection.execute(update(_found).where(_found.c.number == number).values(status=status))
+            case Approved() | ApprovalVoid():
+                waiting = update(_found).where(_found.c.number == number, _found.c.status == Status.waiting)
+                self.connection.execute(waiting.values(status=Status.open))
 
     def _keep_opened(self, number: int, body: Opened, at: datetime) -> None:
         live = _live_key(body.category, body.asset, body.alert.name if body.alert else "")

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from incidents import known_good
+from incidents.leases import still_ours
 from incidents.ledger import ledger
 from incidents.models import Category, Health, Plan, Risk, Verdict
 from incidents.playbook import Model, playbook
@@ -57,6 +58,7 @@ class RevertModel(Remediation):
         self._move(plan, plan.before, plan.after)
         client, tag = registry(), _tag(plan)
         for version, text in self._notes(plan):
+            still_ours()
             client.set_model_version_tag(self.model, version, tag, text)
 
     def verify(self, plan: Plan) -> Verdict:
@@ -113,6 +115,7 @@ class RevertModel(Remediation):
             raise Conflict(
                 f"{plan.target} is version {found}, and not {expected['version']} as the plan found it: left as it is"
             )
+        still_ours()
         registry().set_registered_model_alias(self.model, alias, str(wanted["version"]))
         seen = serving(self.model, alias)
         if seen != wanted["version"]:

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from pydantic import AwareDatetime
+
 from incidents.channels.apprise import NotAnAddress, send
 from incidents.events import Told
 from incidents.inert import chat
 from incidents.ledger import Ledger, Writer
+from incidents.links import Link, address
 from incidents.models import Frozen, Severity, digest
 from incidents.playbook import Playbook
 from incidents.redaction import redact
@@ -28,6 +31,13 @@ TIME_LIMIT = 20.0
 TRIES = 20
 
 
+class Ask(Frozen):
+    """A plan that the message asks about, and until when it can be answered."""
+
+    plan: str
+    expires_at: AwareDatetime
+
+
 class Message(Frozen):
     """A job in the outbox. It names its channel and the variable that holds its secret, never the secret."""
 
@@ -37,6 +47,8 @@ class Message(Frozen):
     variable: str
     title: str
     text: str
+    #: Where it asks: the link to answer with is made when it is sent, so that none lies in the outbox.
+    ask: Ask | None = None
     #: How often it was tried before; the outbox fills it in.
     attempts: int = 0
 
@@ -45,8 +57,14 @@ class NotDelivered(Exception):
     """The channel did not take the message this time; the outbox tries again."""
 
 
-def announce(  # noqa: PLR0917  # a sentence with six parts, always said in the same order
-    writer: Writer, playbook: Playbook, incident: str, severity: Severity, title: str, text: str
+def announce(  # noqa: PLR0917  # a sentence with seven parts, always said in the same order
+    writer: Writer,
+    playbook: Playbook,
+    incident: str,
+    severity: Severity,
+    title: str,
+    text: str,
+    ask: Ask | None = None,
 ) -> None:
     """Ask, in the same transaction, for one message to every channel that the playbook names for this severity."""
     for name in playbook.tell.get(severity, ()):
@@ -57,8 +75,9 @@ def announce(  # noqa: PLR0917  # a sentence with six parts, always said in the 
             variable=playbook.channels[name].url_env,
             title=chat(redact(title), LONGEST_TITLE).replace("\n", " "),
             text=chat(redact(text), LONGEST_TEXT),
+            ask=ask,
         )
-        payload = message.model_dump(mode="json", exclude={"attempts"})
+        payload = message.model_dump(mode="json", exclude={"attempts"}, exclude_none=True)
         writer.send("tell", f"tell:{incident}:{name}:{digest(payload)[:32]}", payload, incident=incident)
 
 
@@ -94,7 +113,7 @@ async def _send(message: Message) -> _Why | None:
     if not url:
         return _Why(text=f"{message.variable} is not set", final=True)
     try:
-        work = _in_thread(lambda: send(url, message.title, message.text, message.severity))
+        work = _in_thread(lambda: send(url, message.title, _text(message), message.severity))
         taken = await asyncio.wait_for(work, TIME_LIMIT)
     except NotAnAddress:
         return _Why(text=f"what {message.variable} holds is not an Apprise URL", final=True)
@@ -103,6 +122,17 @@ async def _send(message: Message) -> _Why | None:
     except Exception as error:  # a hundred plugins: their errors' text may hold the URL, so only the kind is kept
         return _Why(text=f"{message.channel} could not be reached ({type(error).__name__})", final=False)
     return None if taken else _Why(text=f"{message.channel} could not be reached, or refused it", final=False)
+
+
+def _text(message: Message) -> str:
+    """What is sent: the text, and under it a link to answer with, where it asks and there is a key to sign one."""
+    if message.ask is None:
+        return message.text
+    link = Link(
+        incident=message.incident, plan=message.ask.plan, channel=message.channel, expires_at=message.ask.expires_at
+    )
+    where = address(link)
+    return f"{message.text}\n{where}" if where else message.text
 
 
 def _in_thread(work: Callable[[], bool]) -> asyncio.Future[bool]:
