@@ -3,6 +3,8 @@
 ``POST /alerts/{sender}``: 202 something new is on the record; 200 nothing was to be done, a repeat say; 400 not
 JSON; 401 no token or a wrong one; 404 no such sender; 408, 413, 415, 431 as usual; 422 JSON of another shape; 503 busy,
 send it again. It is a 503 and never a 429, because Alertmanager does not try again after a 429.
+
+``GET`` and ``POST /answers/{token}``: a person's answer to a plan, see ``answers``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from incidents import outbox
-from incidents.intake import WrongShape, strict_json
+from incidents.intake import WrongShape, answers, strict_json
 from incidents.intake.group import AWAY, Groups
 from incidents.intake.request import COME_AGAIN, Refused, check_headers, check_token, read_body
 from incidents.intake.room import Room
@@ -84,6 +86,7 @@ def create_app(
 
     # A plain route: it declares nothing that FastAPI would have to look at anew for every request.
     app.add_route("/alerts/{sender}", alerts, methods=["POST"])
+    app.add_route("/answers/{token}", answers.route(ledger, playbook, wake.set), methods=["GET", "POST"])
 
     @app.get("/health")
     async def health() -> dict[str, Any]:

@@ -72,14 +72,14 @@ def test_the_kill_switch_from_end_to_end(broken_system: System, ledger: Ledger) 
     """Paused, automation proposes and changes nothing; a person by hand still acts; unpaused, it heals again."""
     lastgood("pause", "--by", "anna", "--because", "a deployment")
     first = opened(ledger, "dataset:transactions", Category.data)
-    assert run(data, first).status is Status.escalated
+    assert run(data, first).status is Status.waiting
     assert (broken_system.dataset, broken_system.alias) == (broken_system.broken, broken_system.model_broken)
     action = RollbackDataset(dataset="transactions", because="it is in cents")
     flow: Any = by_hand.rollback_dataset
     assert asyncio.run(flow(asked_by="anna", action=action, do="apply", incident=first)).status is Status.resolved
     assert broken_system.dataset == broken_system.good
     second = opened(ledger, "model:fraud", Category.model)
-    assert run(model, second).status is Status.escalated
+    assert run(model, second).status is Status.waiting
     assert broken_system.alias == broken_system.model_broken
     lastgood("unpause", "--by", "anna", "--because", "the deployment is through")
     assert run(model, second).status is Status.resolved
@@ -98,7 +98,7 @@ def test_a_crash_pauses_what_others_would_do_until_it_is_settled(broken_system: 
         with pytest.raises(KeyboardInterrupt):
             run(data, first)
     second = opened(ledger, "model:fraud", Category.model)
-    assert run(model, second).status is Status.escalated
+    assert run(model, second).status is Status.waiting
     assert broken_system.alias == broken_system.model_broken
     assert f"a crash left in doubt what {first} changed" in lastgood("why", second)
     assert run(data, first).status is Status.resolved
@@ -132,7 +132,7 @@ def test_what_stops_firing_while_it_is_held_down_is_left(
         return gated
 
     monkeypatch.setattr(gatekeeper, "ask", then_over)
-    assert run(data, incident).status is Status.escalated
+    assert run(data, incident).status is Status.waiting
     assert broken_system.dataset == broken_system.broken
     assert "hold-down gate: ask, no alert of the incident is firing any more" in lastgood("why", incident)
 
