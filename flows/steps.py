@@ -6,34 +6,26 @@ second time. So a flow can be entered again after a crash, and goes on where it 
 
 from __future__ import annotations
 
-import time
-from typing import Literal
-
-from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows.asking import in_the_way, make_plan, request
 from flows.case import Case, Outcome, step
-from flows.checks import Check, Look, see
+from flows.checks import Check
+from flows.looking import confirm, watch
 from incidents import events as e
 from incidents import gatekeeper, postmortem, storm
 from incidents.gatekeeper import Refused
+from incidents.incident import Incident
 from incidents.leases import Held, Lost, check_lease, lease
 from incidents.models import Frozen, Health, Plan, Status, Verdict
-from incidents.playbook import Watch
 from incidents.settings import settings
 from remediations.base import Conflict, Remediation
 from remediations.lineage import serving, trained_on
 
+__all__ = ["Fix", "confirm", "escalate", "not_confirmed", "remediate", "resolve", "trace", "undo", "watch"]
+
 #: How long an action waits for somebody else's lease on its target, in seconds.
 PATIENCE = 30
-
-#: The wait between the first two looks, in seconds; it doubles from look to look, up to the playbook's.
-SOON = 0.1
-
-#: How long a look that tells nothing is repeated before an alert counts as one that can't be confirmed, in seconds: a
-#: service that loads a version just now answers with two.
-SETTLES = 5.0
 
 
 class Fix(Frozen):
@@ -43,30 +35,16 @@ class Fix(Frozen):
     why: str
 
 
-async def confirm(case: Case, check: Check) -> Verdict:
-    """Look whether what the alert claims is so. Where it was looked before, what was seen then."""
-    for event in case.incident.events:
-        if isinstance(event.body, e.Checked) and (event.body.phase, event.subject) == ("confirm", check.subject):
-            return event.body.verdict
-    window = Watch(every_seconds=1, within_seconds=SETTLES)
-
-    def work() -> Look:
-        look = _look_until(check, {Health.healthy, Health.unhealthy}, window)
-        see(check.subject, actor=case.actor, incident=case.name)
-        return look
-
-    look = await step(f"confirm {check.subject}", work)
-    _record(case, look, "confirm")
-    return look.verdict
-
-
 async def trace(case: Case, dataset: str, version: str) -> list[str]:
-    """Follow a bad dataset version to what learned from it; returns the declared models that are in production."""
+    """Follow a bad dataset version to what learned from it; returns the declared models that are in production.
+
+    Entered again, a model that was begun to be brought back counts as well: it was not seen to recover yet.
+    """
     models = await step(f"trace {dataset} {version}", trained_on, dataset, version)
     case.record(e.Traced(dataset=dataset, version=version, models=models), subject=f"dataset:{dataset}")
     declared = {name: case.playbook.models[name].alias for name in models if name in case.playbook.models}
     current = {name: await step(f"look at {name}", serving, name, alias) for name, alias in declared.items()}
-    return [name for name, version in current.items() if str(version) in models[name]]
+    return [name for name, now in current.items() if str(now) in models[name] or _begun(case.incident, f"model:{name}")]
 
 
 async def remediate(case: Case, action: Remediation, symptom: Check | None) -> Fix:
@@ -122,6 +100,12 @@ async def not_confirmed(case: Case, why: str) -> Outcome:
     return await _end(case, e.NotConfirmed(why=why), Status.not_confirmed, "not confirmed")
 
 
+def _begun(incident: Incident, asset: str) -> bool:
+    """Whether the incident has begun to change an asset."""
+    intents = (event.body for event in incident.events if isinstance(event.body, e.Applying))
+    return any(intent.asked is not None and intent.asked.changes == asset for intent in intents)
+
+
 def undo(case: Case, action: Remediation, plan: Plan, why: str) -> None:
     """Bring back what was there before the plan: intent, then effect."""
     with lease(case.ledger, plan.target, case.name, wait_seconds=PATIENCE) as held:
@@ -156,33 +140,6 @@ async def _verify(case: Case, action: Remediation, plan: Plan, symptom: Check | 
         verdict = await watch(case, symptom)
     case.record(e.Verified(plan=plan.hash, verdict=verdict), subject=plan.target)
     return verdict
-
-
-async def watch(case: Case, check: Check) -> Verdict:
-    """Look until it is healthy, or until the playbook's time for this severity is up; returns what was seen last."""
-    window = case.playbook.watch[case.incident.severity]
-    look = await step(f"watch {check.subject}", _look_until, check, {Health.healthy}, window)
-    _record(case, look, "watch")
-    return look.verdict
-
-
-def _look_until(check: Check, wanted: set[Health], window: Watch) -> Look:
-    """Look soon, and then less and less often, until what is seen is wanted or the time is up."""
-    end, wait = time.monotonic() + window.within_seconds, SOON
-    while True:
-        look = check.look()
-        if look.verdict.health in wanted or not check.patient or time.monotonic() > end:
-            return look
-        time.sleep(min(wait, window.every_seconds))
-        wait *= 2
-
-
-def _record(case: Case, look: Look, phase: Literal["confirm", "watch"]) -> None:
-    """Put on the record what a check saw, and with it the health of the version that it saw."""
-    get_run_logger().info("%s is %s: %s", look.subject, look.verdict.health, look.verdict.why)
-    checked = e.Checked(phase=phase, verdict=look.verdict)
-    judged = [e.Judged(version=look.version, verdict=look.verdict)] if look.version else []
-    case.record(checked, *judged, subject=look.subject)
 
 
 async def _end(case: Case, body: e.Escalated | e.Resolved | e.NotConfirmed, status: Status, word: str) -> Outcome:

@@ -107,7 +107,7 @@ def test_when_the_world_moved_the_yes_is_void_and_asked_again(broken_system: Sys
 
 
 def test_a_no_goes_to_a_person_and_is_remembered(broken_system: System, ledger: Ledger) -> None:
-    """What was dismissed is not asked again, in another incident neither: it goes to a person, who reads who said no."""
+    """What was dismissed is not asked again, nor in another incident: it goes to a person, who reads who said no."""
     first = opened(ledger, "dataset:transactions", Category.data, Severity.low)
     run(data, first)
     lastgood("reject", first, "--by", "anna", "--because", "the feed is right")
@@ -168,7 +168,8 @@ def test_the_form_answers_and_says_why_an_answer_does_not_count(
     run(model, incident)
 
     def say(who: str) -> Any:
-        return asyncio.run(answer(incident=incident, answer="approve", asked_by=who, return_state=True))
+        form: Any = answer
+        return asyncio.run(form(incident=incident, answer="approve", asked_by=who, return_state=True))
 
     assert say("Carl").name == "NotAsked"
     assert say("anna").name == "Approved"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import sleep
 
 import pytest
 from hypothesis import settings
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from incidents import leases
-from incidents.leases import Held, Lease, Lost, check_lease, lease
+from incidents.leases import Held, Lease, Lost, check_lease, lease, still_ours
 from incidents.ledger import Ledger
+from incidents.models import now
+from incidents.schema import leases as table
 
 TARGET = "dataset:transactions"
 
@@ -172,3 +176,34 @@ class Holders(RuleBasedStateMachine):
 
 TestHolders = Holders.TestCase
 TestHolders.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+def test_a_lease_is_renewed_while_it_is_held(ledger: Ledger) -> None:
+    """A change may take longer than a lease lives: as long as its process lives, nobody else gets the target."""
+    lifetime = timedelta(seconds=0.6)
+    with lease(ledger, "model:fraud", "INC-1", lifetime=lifetime) as held:
+        while now() < held.expires_at + lifetime:
+            with pytest.raises(Held), lease(ledger, "model:fraud", "INC-2"):
+                pass
+            sleep(0.05)
+        check_lease(ledger, held)
+        still_ours()
+
+
+def test_a_lease_that_was_lost_is_not_taken_back(ledger: Ledger) -> None:
+    """Somebody else has the target since: the next write of the change under way is refused, and stays so."""
+    with lease(ledger, "model:fraud", "INC-1", lifetime=timedelta(seconds=0.3)) as held:
+        with ledger.write() as writer:  # as if this machine had slept
+            writer.connection.execute(table.update().values(expires_at="2000-01-01T00:00:00+00:00"))
+        with lease(ledger, "model:fraud", "INC-2"):
+            sleep(0.5)
+            with pytest.raises(Lost):
+                check_lease(ledger, held)
+            still_ours()
+        with pytest.raises(Lost):
+            still_ours()
+
+
+def test_without_a_lease_there_is_nothing_to_lose() -> None:
+    """An action that is tried out alone, outside of any flow, holds none."""
+    Context().run(still_ours)

@@ -69,6 +69,24 @@ SENTENCES: list[tuple[Body, str]] = [
         "gates say ask to rollback_dataset on dataset:transactions: "
         "rule ask (the playbook has no rule for rollback_dataset); 1 more say run",
     ),
+    (
+        e.AskedFor(
+            plan=PLAN.hash,
+            world="",
+            proposal="",
+            severity=Severity.critical,
+            needed=2,
+            expires_at=datetime(2026, 11, 23, 11, tzinfo=UTC),
+            gates=("matrix",),
+        ),
+        "asked 2 people about rollback_dataset on dataset:transactions, until 2026-11-23 11:00 UTC",
+    ),
+    (e.Answered(plan=PLAN.hash, yes=False, why="no"), "no to rollback_dataset on dataset:transactions: no"),
+    (e.Approved(plan=PLAN.hash, by=("anna", "ben")), "anna, ben approved rollback_dataset on dataset:transactions"),
+    (
+        e.ApprovalVoid(plan=PLAN.hash, why="the world has moved"),
+        "what was asked about rollback_dataset on dataset:transactions no longer holds: the world has moved",
+    ),
     (e.Applying(plan=PLAN.hash, token=1), "about to apply rollback_dataset on dataset:transactions"),
     (e.Applied(plan=PLAN.hash), "applied rollback_dataset on dataset:transactions"),
     (

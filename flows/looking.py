@@ -1,0 +1,65 @@
+"""Looking at what is the matter: to confirm an alert, and to see whether a fix helped. What was seen is on the record."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from prefect import get_run_logger
+
+from flows.case import Case, step
+from flows.checks import Check, Look, see
+from incidents import events as e
+from incidents.models import Health, Verdict
+from incidents.playbook import Watch
+
+#: The wait between the first two looks, in seconds; it doubles from look to look, up to the playbook's.
+SOON = 0.1
+
+#: How long a look that tells nothing is repeated before an alert counts as one that can't be confirmed, in seconds: a
+#: service that loads a version just now answers with two.
+SETTLES = 5.0
+
+
+async def confirm(case: Case, check: Check) -> Verdict:
+    """Look whether what the alert claims is so. Where it was looked before, what was seen then."""
+    for event in case.incident.events:
+        if isinstance(event.body, e.Checked) and (event.body.phase, event.subject) == ("confirm", check.subject):
+            return event.body.verdict
+    window = Watch(every_seconds=1, within_seconds=SETTLES)
+
+    def work() -> Look:
+        look = _look_until(check, {Health.healthy, Health.unhealthy}, window)
+        see(check.subject, actor=case.actor, incident=case.name)
+        return look
+
+    look = await step(f"confirm {check.subject}", work)
+    _record(case, look, "confirm")
+    return look.verdict
+
+
+async def watch(case: Case, check: Check) -> Verdict:
+    """Look until it is healthy, or until the playbook's time for this severity is up; returns what was seen last."""
+    window = case.playbook.watch[case.incident.severity]
+    look = await step(f"watch {check.subject}", _look_until, check, {Health.healthy}, window)
+    _record(case, look, "watch")
+    return look.verdict
+
+
+def _look_until(check: Check, wanted: set[Health], window: Watch) -> Look:
+    """Look soon, and then less and less often, until what is seen is wanted or the time is up."""
+    end, wait = time.monotonic() + window.within_seconds, SOON
+    while True:
+        look = check.look()
+        if look.verdict.health in wanted or not check.patient or time.monotonic() > end:
+            return look
+        time.sleep(min(wait, window.every_seconds))
+        wait *= 2
+
+
+def _record(case: Case, look: Look, phase: Literal["confirm", "watch"]) -> None:
+    """Put on the record what a check saw, and with it the health of the version that it saw."""
+    get_run_logger().info("%s is %s: %s", look.subject, look.verdict.health, look.verdict.why)
+    checked = e.Checked(phase=phase, verdict=look.verdict)
+    judged = [e.Judged(version=look.version, verdict=look.verdict)] if look.version else []
+    case.record(checked, *judged, subject=look.subject)
