@@ -1,4 +1,4 @@
-"""Looking at what is the matter: to confirm an alert, and to see whether a fix helped. What was seen is on the record."""
+"""Looking at what is the matter: to confirm an alert, and to see whether a fix helped. What is seen is recorded."""
 
 from __future__ import annotations
 

@@ -65,9 +65,12 @@ class Dying:
 @pytest.fixture
 def dying(broken_system: System, change_playbook: ChangePlaybook) -> Iterator[Dying]:
     """With the environment of this test, as its children inherit it, and a playbook that lets it act so often."""
-    change_playbook(
-        "at_most: 10, ", "at_most: 999, ", "at_most: 5, ", "at_most: 999, ", "at_most: 20, ", "at_most: 999, "
-    )
+    often = [
+        ("at_most: 10, ", "at_most: 999, "),
+        ("at_most: 5, ", "at_most: 999, "),
+        ("at_most: 20, ", "at_most: 999, "),
+    ]
+    change_playbook(*(text for pair in often for text in pair), "cool_down_seconds: 5", "cool_down_seconds: 0")
     made = Dying()
     yield made
     made.process.kill()
@@ -117,7 +120,7 @@ def work_off(ledger: Ledger) -> int:
 def test_killed_at_any_write_it_is_settled_and_applied_once(
     dying: Dying, broken_system: System, ledger: Ledger
 ) -> None:
-    """Law 2: for one write after the other of the section a process is killed right after it; the reconciler ends every one well."""
+    """Law 2: a process is killed right after one write, after another, and so on; every incident is ended well."""
     for writes in range(1, 60, STRIDE):
         broken_system.break_it()
         incident = opened(ledger, "dataset:transactions", Category.data)
@@ -141,7 +144,7 @@ def test_killed_at_any_write_it_is_settled_and_applied_once(
 
 
 def test_a_model_that_was_brought_back_is_still_verified(broken_system: System, ledger: Ledger) -> None:
-    """Dead between the alias and the look: entered again no tainted model is in production, and it is looked at still."""
+    """Dead between the alias and the look: entered again no tainted model is in production; it is verified."""
     incident = opened(ledger, "dataset:transactions", Category.data)
 
     def die(*_: object) -> None:
