@@ -26,6 +26,7 @@ __all__ = [
     "BUCKET",
     "NotReady",
     "Server",
+    "aws",
     "free_port",
     "isolate",
     "mlflow",
@@ -109,6 +110,21 @@ def _remove_sockets(ports: list[int]) -> None:
     for port in ports:
         for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):  # noqa: S108 - its choice, not ours
             left.unlink(missing_ok=True)
+
+
+def aws(folder: Path) -> Server:
+    """moto's server: the AWS APIs other than S3, over the wire. It asks for no credentials, and keeps all in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    return Server(
+        name="aws",
+        argv=[executable("moto_server"), "-H", "127.0.0.1", "-p", str(port)],
+        log=folder / "aws.log",
+        ready=partial(_answers, f"{url}/moto-api/data.json"),
+        url=url,
+        env={"AWS_ENDPOINT_URL": url, "AWS_DEFAULT_REGION": "us-east-1"},
+    )
 
 
 def mlflow(folder: Path, s3: Server | None = None) -> Server:

@@ -1,4 +1,4 @@
-"""The only place where clients of production are built: S3, MLflow, HTTP.
+"""The only place where clients of production are built: S3, the rest of AWS, MLflow, HTTP.
 
 Credentials and addresses come from each vendor's own environment variables (``AWS_*``, ``MLFLOW_*``), so
 lastgood never holds them.
@@ -48,6 +48,16 @@ def _time(text: Any) -> datetime:
         return datetime.fromisoformat(text)
     except (TypeError, ValueError):
         return parse_timestamp(text)
+
+
+@cache
+def aws(service: str) -> Any:
+    """The client of another AWS service, ``ecs`` for instance, made once."""
+    import boto3
+    from botocore.config import Config
+
+    config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
+    return boto3.Session().client(service, config=config)  # type: ignore[call-overload]  # whichever is named
 
 
 @cache

@@ -8,7 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from demo import servers
@@ -42,6 +44,7 @@ def _forget_clients() -> None:
 
     boto3.DEFAULT_SESSION = None
     clients.s3.cache_clear()
+    clients.aws.cache_clear()
     clients.registry.cache_clear()
 
 
@@ -76,6 +79,19 @@ def versioned_bucket(s3_server: Server) -> str:
     client.create_bucket(Bucket="versioned")
     client.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
     return "versioned"
+
+
+@pytest.fixture(scope="session")
+def aws_server(s3_server: Server, servers_folder: Path) -> Iterator[Server]:
+    """moto's server for AWS but for S3, which stays SeaweedFS; the environment points at both."""
+    yield from running(servers.aws(servers_folder))
+
+
+@pytest.fixture
+def aws(aws_server: Server) -> Callable[[str], Any]:
+    """An AWS in which there is nothing; makes clients, as ``aws("ecs")``."""
+    httpx.post(f"{aws_server.url}/moto-api/reset").raise_for_status()
+    return clients.aws
 
 
 @pytest.fixture(scope="session")
