@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 if TYPE_CHECKING:
+    import boto3
+    import urllib3
+    from botocore.auth import S3SigV4Auth
+    from botocore.session import Session
     from mypy_boto3_s3 import S3Client
 
 #: Objects moved side by side; the connection pool is made to match.
@@ -22,14 +26,9 @@ S3_THREADS = 32
 @cache
 def s3() -> S3Client:
     """The S3 client, made once: making one is not thread-safe, using one is."""
-    import boto3
     from botocore.config import Config
-    from botocore.session import get_session
 
-    session = get_session()
-    # Half of the time that a long listing takes goes into reading its times, as botocore reads them.
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
-    return boto3.Session(botocore_session=session).client(
+    return _s3_session().client(
         "s3",
         config=Config(
             retries={"mode": "standard", "max_attempts": 5},
@@ -38,6 +37,49 @@ def s3() -> S3Client:
             read_timeout=60,
         ),
     )
+
+
+@cache
+def _s3_session() -> boto3.Session:
+    import boto3
+
+    return boto3.Session(botocore_session=_botocore())
+
+
+@cache
+def _botocore() -> Session:
+    from botocore.session import get_session
+
+    session = get_session()
+    # Half of the time that a long listing takes goes into reading its times, as botocore reads them.
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    return session
+
+
+def s3_signer() -> S3SigV4Auth:
+    """What signs a request of our own to S3, with the credentials that are valid at this moment.
+
+    Raises:
+        botocore.exceptions.NoCredentialsError: there are none.
+    """
+    from botocore.auth import S3SigV4Auth
+    from botocore.exceptions import NoCredentialsError
+
+    found = _botocore().get_credentials()
+    if found is None:
+        raise NoCredentialsError
+    return S3SigV4Auth(found.get_frozen_credentials(), "s3", s3().meta.region_name)
+
+
+@cache
+def s3_connections() -> urllib3.PoolManager:
+    """Connections for requests of our own to S3, as many as the S3 client has, trusting the same certificates."""
+    import urllib3
+    from botocore.httpsession import get_cert_path
+
+    timeout = urllib3.Timeout(connect=5, read=60)
+    bundle = _botocore().get_config_variable("ca_bundle") or get_cert_path(True)
+    return urllib3.PoolManager(maxsize=S3_THREADS, timeout=timeout, retries=False, ca_certs=bundle)
 
 
 def _time(text: Any) -> datetime:

@@ -43,9 +43,9 @@ def _forget_clients() -> None:
     import boto3
 
     boto3.DEFAULT_SESSION = None
-    clients.s3.cache_clear()
-    clients.aws.cache_clear()
-    clients.registry.cache_clear()
+    s3 = (clients.s3, clients._s3_session, clients._botocore, clients.s3_connections)
+    for made in (*s3, clients.aws, clients.registry):
+        made.cache_clear()
 
 
 @pytest.fixture(scope="session")

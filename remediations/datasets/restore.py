@@ -9,11 +9,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from remediations import clients
 from remediations.base import CannotPlan
 from remediations.datasets.base import DatasetError
+from remediations.datasets.lean_copy import LeanCopy
 from remediations.datasets.s3_files import TAKEN, status
 from remediations.datasets.side_by_side import side_by_side
 from remediations.datasets.version_set import ObjectVersion
@@ -68,6 +70,10 @@ class Keys:
         self.bucket = bucket
         self.prefix = prefix
 
+    @cached_property
+    def _lean(self) -> LeanCopy:
+        return LeanCopy(self.bucket)
+
     def must_be_versioned(self) -> None:
         """Raises ``Unable`` where the bucket does not keep what is overwritten and deleted."""
         if clients.s3().get_bucket_versioning(Bucket=self.bucket).get("Status") != "Enabled":
@@ -106,6 +112,11 @@ class Keys:
         want, key = step.want, self.prefix + step.path
         assert want
         condition = {"IfMatch": f'"{step.now.etag}"'} if step.now else {"IfNoneMatch": "*"}
+        plain = {"If-Match": condition["IfMatch"]} if step.now else {"If-None-Match": "*"}
+        copied = self._lean.copy(key, want.version_id, f'"{want.etag}"', plain)
+        if copied is not None:
+            now = _version(step.path, copied.version_id, want.bytes, copied.etag, copied.modified)
+            return Outcome(step, now, done=True)
         arguments: dict[str, Any] = {
             "CopySource": {"Bucket": self.bucket, "Key": key, "VersionId": want.version_id},
             "CopySourceIfMatch": f'"{want.etag}"',
