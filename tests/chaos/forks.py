@@ -12,14 +12,16 @@ import json
 import os
 import select
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from incidents.ledger import Ledger
+from flows.ready import forget
+from flows.warm.server import one_thread, preload
+from incidents.ledger import Ledger, ledger
+from incidents.settings import settings
 from incidents.writer import Writer
 
 
@@ -66,7 +68,6 @@ def settle(_: dict[str, Any]) -> None:
 def web(job: dict[str, Any]) -> None:
     """Take alerts in; the outbox is worked off by the test."""
     from incidents.intake.app import create_app, server
-    from incidents.ledger import ledger
     from incidents.playbook import playbook
 
     server(create_app(ledger(), playbook(), handlers={}), port=job["port"]).run()
@@ -84,7 +85,8 @@ def child(job: dict[str, Any]) -> None:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
         os.environ.update(job["environment"])
-        importlib.import_module("incidents.ledger").ledger()  # the tables are there before anybody is killed
+        forget()
+        ledger()  # the tables are there before anybody is killed
         tell_of_writes(job["line"])
         WORK[job["do"]](job)
         code = 0
@@ -96,12 +98,8 @@ def child(job: dict[str, Any]) -> None:
 
 def main() -> None:
     """Do as stdin says, until it ends."""
-    for name in ("data", "model", "infrastructure", "security", "reconcile"):
-        importlib.import_module(f"flows.{name}")
-    for name in ("intake.app", "playbook"):
-        importlib.import_module(f"incidents.{name}")
-    for name in ("great_expectations.expectations", "duckdb_engine", "pandas", "pyarrow.parquet", "expectations.engine"):
-        importlib.import_module(name)
+    one_thread()
+    preload([*settings().preload, "incidents.intake.app", "pyarrow.parquet", "pyarrow._acero"])
     from remediations import clients
 
     for made in (clients.s3, clients.registry, clients.http):
@@ -136,4 +134,4 @@ def say(message: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

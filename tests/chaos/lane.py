@@ -16,13 +16,14 @@ from typing import Any
 from demo import servers
 from demo.process import isolate
 from tests.chaos import trial
-from tests.chaos.script import Script, Story
+from tests.chaos.mutants import MUTANTS, Mutant
+from tests.chaos.script import Script
 from tests.chaos.system import Parts, parts
-from tests.flows.kit import small_system
+from tests.flows.kit import System, small_system
 
 
 @contextmanager
-def whole(folder: Path, database: str) -> Iterator[Parts]:
+def whole(folder: Path) -> Iterator[System]:
     """A system of its own."""
     isolate(folder)
     with ExitStack() as stack:
@@ -35,17 +36,27 @@ def whole(folder: Path, database: str) -> Iterator[Parts]:
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
-        system = stack.enter_context(small_system(folder))
-        postgres = servers.postgres(folder) if database == "postgresql" else None
-        yield stack.enter_context(parts(system, folder, postgres))
+        yield stack.enter_context(small_system(folder))
 
 
-def one(found: Parts, seed: int, stories: tuple[Story, ...] = ()) -> dict[str, Any]:
+def find(system: System, mutant: Mutant, folder: Path) -> dict[str, Any]:
+    """Plant a bug, and run trials until one of them finds it."""
+    code = mutant.plant(folder / "code")
+    with parts(system, folder / "parts", code=code) as found:
+        for number in range(1, mutant.trials + 1):
+            told = one(found, number, "sqlite", mutant.only)
+            laws = [law for law, _ in told["broken"]]
+            if set(laws) & set(mutant.finds):
+                return {"mutant": mutant.name, "found": number, "says": told["broken"][0], "seconds": told["seconds"]}
+    return {"mutant": mutant.name, "found": 0, "says": ("nothing", f"in {mutant.trials} trials"), "seconds": 0}
+
+
+def one(found: Parts, seed: int, database: str, only: str = "all") -> dict[str, Any]:
     """Run the trial of a seed, and say what came of it."""
-    script, start = Script.of(seed, found.database, stories), time.monotonic()
-    told: dict[str, Any] = {"seed": seed, "database": found.database, "story": script.story}
+    script, start = Script.of(seed, database, only), time.monotonic()
+    told: dict[str, Any] = {"seed": seed, "database": database, "story": script.story}
     try:
-        judged, ran = trial.run(found, script)
+        judged, ran = trial.run(found, script, database)
     except Exception as error:
         broken = [("did not go through", f"{type(error).__name__}: {error}")]
         print(traceback.format_exc(), file=sys.stderr)
@@ -60,17 +71,20 @@ def one(found: Parts, seed: int, stories: tuple[Story, ...] = ()) -> dict[str, A
 
 
 def main() -> None:
-    """``python -m tests.chaos.lane DATABASE STORIES SEED...``, stories as a comma-separated list, ``all`` for all."""
-    database, stories, *seeds = sys.argv[1:]
-    chosen: Any = () if stories == "all" else tuple(stories.split(","))
-    with tempfile.TemporaryDirectory(prefix="lastgood-chaos-", ignore_cleanup_errors=True) as folder:
-        try:
-            with whole(Path(folder), database) as found:
+    """``python -m tests.chaos.lane DATABASE ONLY SEED...``, ``ONLY`` as ``Script.of`` has it; or ``mutants``."""
+    database, only, *seeds = [*sys.argv[1:], "", ""][: max(2, len(sys.argv) - 1)]
+    with tempfile.TemporaryDirectory(prefix="lastgood-chaos-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with whole(folder) as system:
+            if database == "mutants":
+                for place, mutant in enumerate(one for one in MUTANTS if only in one.name):
+                    (folder / str(place)).mkdir()
+                    print(json.dumps(find(system, mutant, folder / str(place))), flush=True)
+                return
+            postgres = servers.postgres(folder) if database == "postgresql" else None
+            with parts(system, folder / "parts", postgres) as found:
                 for seed in seeds:
-                    print(json.dumps(one(found, int(seed), chosen)), flush=True)
-        finally:
-            if os.environ.get("KEEP"):
-                os.system(f"cp -r {folder} {os.environ['KEEP']}")  # noqa: S605  # for whoever looks into a failure
+                    print(json.dumps(one(found, int(seed), database, only)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A small HTTP proxy on loopback that hands every request to somebody who may spoil it, or act while it is under way."""
+"""A small HTTP proxy on loopback that hands every request to somebody who may spoil it, or act meanwhile."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def status(answer: bytes) -> int:
 
 def plain(code: int, text: str, kind: str = "text/plain") -> bytes:
     """An answer of a server that is not well."""
-    head = f"HTTP/1.1 {code} Trouble\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+    head = (
+        f"HTTP/1.1 {code} Trouble\r\nContent-Type: {kind}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+    )
     return head.encode() + text.encode()
 
 

@@ -45,13 +45,13 @@ CHANGED = {
 class Forks:
     """The process that everything that dies is forked from."""
 
-    def __init__(self, environment: dict[str, str], log: Path) -> None:
+    def __init__(self, code: Path, environment: dict[str, str], log: Path) -> None:
         argv = [sys.executable, "-m", "tests.chaos.forks"]
         with log.open("ab") as err:
             self.process = subprocess.Popen(
                 argv,
-                cwd=ROOT,
-                env={**os.environ, **environment},
+                cwd=code,
+                env={**os.environ, **environment, "PYTHONPATH": str(code)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=err,
@@ -134,19 +134,15 @@ class Parts:
     #: A short path, as those of sockets have to be.
     sockets: Path
 
-    @property
-    def database(self) -> str:
-        """``sqlite`` or ``postgresql``."""
-        return "postgresql" if self.postgres else "sqlite"
-
     @contextmanager
-    def ledger(self) -> Iterator[tuple[Ledger, dict[str, str], Path]]:
-        """A new ledger, and the environment of the processes that use it."""
+    def ledger(self, database: str) -> Iterator[tuple[Ledger, dict[str, str], Path]]:
+        """A new ledger on ``sqlite`` or ``postgresql``, and the environment of the processes that use it."""
         number = next(self.number)
         home = self.folder / f"trial-{number}"
         home.mkdir()
         url = f"sqlite:///{home / 'ledger.db'}"
-        if self.postgres:
+        if database == "postgresql":
+            assert self.postgres is not None
             url = f"{self.postgres.url}&options=-csearch_path%3Dtrial{number}"
             self._on_postgres(f"CREATE SCHEMA trial{number}")
         made = Ledger(url)
@@ -155,7 +151,7 @@ class Parts:
             yield made, environment, home
         finally:
             made.engine.dispose()
-            if self.postgres:
+            if database == "postgresql":
                 self._on_postgres(f"DROP SCHEMA trial{number} CASCADE")
 
     def restart_postgres(self) -> None:
@@ -199,8 +195,12 @@ class Parts:
 
 
 @contextmanager
-def parts(system: System, folder: Path, postgres: Server | None = None) -> Iterator[Parts]:
-    """Put proxies in front of S3 and MLflow, start what forks, and give people versions of their own."""
+def parts(system: System, folder: Path, postgres: Server | None = None, code: Path = ROOT) -> Iterator[Parts]:
+    """Put proxies in front of S3 and MLflow, start what forks, and give people versions of their own.
+
+    ``code``: where the packages are that the forked processes run.
+    """
+    folder.mkdir(exist_ok=True)
     book = folder / "playbook.yaml"
     content = (ROOT / "playbook.yaml").read_text()
     for old, new in CHANGED.items():
@@ -227,7 +227,7 @@ def parts(system: System, folder: Path, postgres: Server | None = None) -> Itera
             "LASTGOOD_PLAYBOOK": str(book),
             "LASTGOOD_TOKEN_ALERTMANAGER": "of the chaos",
         }
-        forks = Forks(environment, folder / "forks.log")
+        forks = Forks(code, environment, folder / "forks.log")
         stack.callback(forks.stop)
         world = World(system, _of_people(system, folder))
         forks.wait_ready()

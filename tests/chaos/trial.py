@@ -34,7 +34,7 @@ from tests.chaos.alerts import alerts
 from tests.chaos.proxy import Forward, Request, plain
 from tests.chaos.script import Deed, Script
 from tests.chaos.system import Child, Parts
-from tests.chaos.verdict import ENDED, Judged, judge
+from tests.chaos.verdict import ENDED, HEALED, Judged, judge
 from tests.chaos.world import ALIAS, POINTER, changes, looks_at
 from tests.flows.kit import judge as judged
 
@@ -68,6 +68,8 @@ class Trial:
         self._seen: Counter[str] = Counter()
         self._born: defaultdict[str, int] = defaultdict(int)
         self._children: list[Child] = []
+        self._at_work: Child | None = None
+        self._sections: list[Child] = []
         self._stopped: Child | None = None
         self._stop_at_look = self.script.story == "stale"
         self._port = free_port()
@@ -93,6 +95,7 @@ class Trial:
             self._seen[service] += 1
             writes = changes(request) is not None
             self._seen[f"{service} writes"] += writes
+            self._seen["changes"] += writes
             seen = dict(self._seen)
         acts = [deed for deed in self._due("request", seen["any"]) if deed.what == "person" and self._take(deed)]
         for deed in acts:
@@ -100,19 +103,37 @@ class Trial:
                 self._do(deed)
         if self._stop_at_look and service == "mlflow" and looks_at(request) and self._intends():
             self._stop_at_look = False
-            self._stopped = next(child for child in reversed(self._children) if child.wait(0) is None)
-            answer = self.parts.world.send(request, forward)
-            os.kill(self._stopped.pid, signal.SIGSTOP)
-            return answer
+            seen_now = self.parts.world.send(request, forward)
+            assert self._at_work is not None
+            _stop(self._at_work.pid)
+            self._stopped = self._at_work
+            return seen_now
         for deed in self._due("request", seen.get(f"{service} writes" if writes else service, 0)):
             if deed.what == "spoil" and deed.service == service and (writes or not deed.writes) and self._take(deed):
                 self._spoiling[service] = deed, deed.count
-        spoilt = self._spoil(service, request, forward) if not self._lets(service, writes) else b""
-        answer = self.parts.world.send(request, forward) if spoilt == b"" else spoilt
+        kills = [deed for deed in self._due("change", seen["changes"]) if writes and self._take(deed)]
+        if any(deed.side == "before" for deed in kills):
+            self._kill_who_asked()
+            return None
+        if self._lets(service, writes):
+            answer: bytes | None = self.parts.world.send(request, forward)
+        else:
+            answer = self._spoil(service, request, forward)
+            acts += [deed for deed in self._due("spoilt", 1) if self._take(deed)]
+        if kills:
+            self._kill_who_asked()
         for deed in acts:
             if deed.side == "after":
                 self._do(deed)
         return answer
+
+    def _kill_who_asked(self) -> None:
+        """Where two are at work, one of them."""
+        for child in reversed(self._sections):
+            if child.wait(0) is None:
+                child.kill()
+                child.wait(5)
+                return
 
     def _lets(self, service: str, writes: bool) -> bool:
         """Whether this request goes through as it is."""
@@ -190,6 +211,7 @@ class Trial:
         with suppress(OSError), server, server.accept()[0] as line:
             number = 1
             while word := line.recv(1):
+                self._seen[f"{kind} {which} writes"] = number
                 self.at_write(kind, which, number, "before" if word == b"b" else "after", child)
                 number += word == b"a"
                 line.sendall(b".")
@@ -197,6 +219,9 @@ class Trial:
     def run_section(self, section: str, incident: str) -> None:
         """Run a section to its end, or to its death; what is left of the dead is put as time puts it."""
         child = self.start("section", section=section, incident=incident)
+        self._sections.append(child)
+        if section == "model":
+            self._at_work = child
         if self._stop_at_look or self._stopped is child:
             while child.wait(0.05) is None and self._stopped is None:
                 pass
@@ -236,7 +261,18 @@ class Trial:
             for child in self._children:
                 child.kill()
                 child.wait(5)
-        return judge(self.ledger, world.journal, self.acknowledged)
+        found = judge(self.ledger, world.journal, self.acknowledged, died=bool(self.died))
+        if not found.people:
+            found.broken += [(HEALED, what) for what in self._still_broken()]
+        return found
+
+    def _still_broken(self) -> list[str]:
+        """What is broken in production although its incident is resolved, where no person had a hand in it."""
+        system, closed = self.parts.world.system, {row.asset for row in self._rows() if row.status == Status.resolved}
+        dataset = "dataset:transactions" in closed
+        found = [f"the dataset is at {system.dataset}"] if dataset and system.dataset != system.good else []
+        models = dataset or "model:fraud" in closed
+        return [*found, f"the alias is at {system.alias}"] if models and system.alias != system.model_good else found
 
     def _post(self, bodies: list[tuple[str, bytes]]) -> None:
         """Send each alert as Alertmanager does: until it is acknowledged, and the same bytes again."""
@@ -333,6 +369,14 @@ class Trial:
         stopped.wait(LIMIT)
 
 
+def _stop(pid: int) -> None:
+    """Hold a process up, and come back when every thread of it stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = [task / "stat" for task in Path(f"/proc/{pid}/task").iterdir()]
+    while any(task.read_text().rpartition(")")[2].split()[0] != "T" for task in tasks):
+        time.sleep(0.001)
+
+
 async def _crash(incident: Incident) -> None:
     """Do what the worker does when a run's process is gone."""
     started = incident.last(Started)
@@ -342,9 +386,9 @@ async def _crash(incident: Incident) -> None:
         await client.set_flow_run_state(UUID(started.body.run), Crashed(), force=True)
 
 
-def run(parts: Parts, script: Script) -> tuple[Judged, Trial]:
+def run(parts: Parts, script: Script, database: str) -> tuple[Judged, Trial]:
     """Run one trial."""
     with ExitStack() as stack:
-        ledger, environment, home = stack.enter_context(parts.ledger())
+        ledger, environment, home = stack.enter_context(parts.ledger(database))
         trial = Trial(parts, script, ledger, environment, home)
         return trial.run(), trial

@@ -13,11 +13,12 @@ from incidents.incident import Incident, find
 from incidents.ledger import Ledger
 from incidents.models import Plan, Severity, Status
 from incidents.schema import episodes
-from tests.chaos.world import Change, state
+from tests.chaos.world import ALIAS, Change, state
 
 LOST, TWICE, OVERWRITTEN, ENDLESS = "alerts lost", "actions applied twice", "changes overwritten", "without an end"
 NO_INTENT, UNFENCED, UNAPPROVED = "changed without an intent", "changed after the lease", "changed without approval"
-LAWS = (LOST, TWICE, OVERWRITTEN, ENDLESS, NO_INTENT, UNFENCED, UNAPPROVED)
+HEALED = "resolved though still broken"
+LAWS = (LOST, TWICE, OVERWRITTEN, ENDLESS, NO_INTENT, UNFENCED, UNAPPROVED, HEALED)
 
 ENDED = (Status.resolved, Status.not_confirmed, Status.escalated)
 
@@ -33,11 +34,12 @@ class Judged:
     applied: int = 0
     undone: int = 0
     people: int = 0
-    #: Changes of a person between our last look and our write: MLflow can't compare and set, so nobody can see these.
+    #: Changes of a person that nobody can see, as MLflow can neither compare and set nor tell what was set before:
+    #: between our last look and our write; and back to what was before a write whose process died with it.
     gaps: int = 0
 
 
-def judge(ledger: Ledger, journal: list[Change], acknowledged: set[str]) -> Judged:
+def judge(ledger: Ledger, journal: list[Change], acknowledged: set[str], *, died: bool) -> Judged:
     """Hold a trial against every law."""
     found = Judged(people=sum(change.who == "person" for change in journal))
     incidents = [find(ledger, f"INC-{row.number}") for row in ledger.incidents(limit=1000)]
@@ -50,7 +52,7 @@ def judge(ledger: Ledger, journal: list[Change], acknowledged: set[str]) -> Judg
     plans = {attempt.plan.hash: attempt.plan for incident in incidents for attempt in incident.attempts}
     for place, change in enumerate(journal):
         if change.who == "ours":
-            found.broken += list(_change(found, journal[:place], change, plans))
+            found.broken += list(_change(found, journal[:place], change, plans, died=died))
             found.broken += list(_unapproved(change, incidents))
     return found
 
@@ -65,7 +67,9 @@ def _lost(ledger: Ledger, incidents: list[Incident], acknowledged: set[str]) -> 
             yield f"{fingerprint} is on the record {told[fingerprint]} times"
 
 
-def _change(found: Judged, past: list[Change], change: Change, plans: dict[str, Plan]) -> Iterator[tuple[str, str]]:
+def _change(
+    found: Judged, past: list[Change], change: Change, plans: dict[str, Plan], *, died: bool
+) -> Iterator[tuple[str, str]]:
     """Hold one change of ours against laws 2, 3 and 10."""
     if change.stale:
         yield UNFENCED, f"{change.target}: {change.before} -> {change.after} by a process whose lease had run out"
@@ -82,13 +86,22 @@ def _change(found: Judged, past: list[Change], change: Change, plans: dict[str, 
     found.undone += what == "undo"
     mine = [one for one in past if one.who == "ours" and one.target == change.target]
     if what == "apply" and any(one.after == change.after for one in mine) and not _undone_since(mine, change):
-        yield TWICE, f"{change.target}: -> {change.after} for the second time"
+        if change.target == ALIAS and died and not change.stale and _taken_back(past, change):
+            found.gaps += 1
+        else:
+            yield TWICE, f"{change.target}: -> {change.after} for the second time"
     if change.before not in {state(each, sides[done][0]) for done, each in fitting}:  # type: ignore[arg-type]  # one of two words
         last = next((one for one in reversed(past) if one.target == change.target and one.who != "person"), None)
         if last is not None and last.who == "look" and last.after in {state(one, "before") for _, one in fitting}:
             found.gaps += 1
         else:
             yield OVERWRITTEN, f"{change.target}: {change.before} was set by a person, we set {change.after} over it"
+
+
+def _taken_back(past: list[Change], change: Change) -> bool:
+    """Whether a person has put the target back to where it was before our first change."""
+    last = next((one for one in reversed(past) if one.target == change.target and one.who != "look"), None)
+    return last is not None and (last.who, last.before, last.after) == ("person", change.after, change.before)
 
 
 def _undone_since(mine: list[Change], change: Change) -> bool:

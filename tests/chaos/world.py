@@ -6,7 +6,6 @@ Our processes reach S3 and MLflow through proxies, people do not. One lock puts 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Literal
@@ -91,11 +90,13 @@ class World:
     def _intents(self, target: str) -> tuple[str, ...]:
         """What the record says, at this moment, that we are about to do to the target."""
         assert self.ledger is not None
-        found = []
-        for event in self.ledger.events(subject=target, kinds=["applying", "undoing"]):
-            if isinstance(event.body, e.Applying | e.Undoing):
-                found.append(f"{'apply' if isinstance(event.body, e.Applying) else 'undo'} {event.body.plan}")
-        return tuple(found)
+        told = self.ledger.events(subject=target, kinds=["applying", "undoing"])
+        words = {"applying": "apply", "undoing": "undo"}
+        return tuple(
+            f"{words[event.body.kind]} {event.body.plan}"
+            for event in told
+            if isinstance(event.body, e.Applying | e.Undoing)
+        )
 
 
 def changes(request: Request) -> str | None:
@@ -122,5 +123,3 @@ def state(plan: Plan, side: Literal["before", "after"]) -> str:
     """What a plan says of its target, in the words of the journal."""
     found = plan.before if side == "before" else plan.after
     return f"{found['version']} {found['nonce']}" if "nonce" in found else str(found["version"])
-
-
