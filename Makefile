@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: help demo up break down test lint docs bench lock
+.PHONY: help demo up break down test lint docs bench chaos lock
 help:  ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
@@ -32,6 +32,9 @@ docs: .venv/ready  ## write the tables of the README from the code
 
 bench: .venv/ready  ## measure what docs/benchmarks.md claims, both sides in one go
 	$(RUN) -m benchmarks
+
+chaos: .venv/ready  ## kill everything at any instant, and count what was lost: TRIALS=1000
+	$(RUN) -m tests.chaos
 
 lock: .venv/ready  ## resolve pyproject.toml anew into requirements.lock
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -15,7 +15,8 @@ from incidents.leases import still_ours
 from incidents.ledger import ledger
 from incidents.models import Category, Health, Plan, Risk, Verdict
 from incidents.playbook import Model, playbook
-from remediations.base import CannotPlan, Conflict, Remediation
+from remediations import aliases
+from remediations.base import CannotPlan, Remediation
 from remediations.clients import registry
 from remediations.lineage import learned_from, serving
 
@@ -55,7 +56,7 @@ class RevertModel(Remediation):
 
     def apply(self, plan: Plan) -> None:
         """Set the alias, where it still is as the plan found it, and say so in both versions' tags."""
-        self._move(plan, plan.before, plan.after)
+        self._move(plan.before, plan.after)
         client, tag = registry(), _tag(plan)
         for version, text in self._notes(plan):
             still_ours()
@@ -70,7 +71,7 @@ class RevertModel(Remediation):
 
     def undo(self, plan: Plan) -> None:
         """Set the alias back, where it still is as the plan left it, and take the tags away."""
-        self._move(plan, plan.after, plan.before)
+        self._move(plan.after, plan.before)
         client, tag = registry(), _tag(plan)
         for version, _ in self._notes(plan):
             if tag in client.get_model_version(self.model, version).tags:
@@ -106,20 +107,9 @@ class RevertModel(Remediation):
             because=(*passed_over, f"version {wanted} was verified good and learned from nothing that is tainted"),
         )
 
-    def _move(self, plan: Plan, expected: dict[str, Any], wanted: dict[str, Any]) -> None:
+    def _move(self, expected: dict[str, Any], wanted: dict[str, Any]) -> None:
         alias = self._declared().alias
-        found = serving(self.model, alias)
-        if found == wanted["version"]:
-            return
-        if found != expected["version"]:
-            raise Conflict(
-                f"{plan.target} is version {found}, and not {expected['version']} as the plan found it: left as it is"
-            )
-        still_ours()
-        registry().set_registered_model_alias(self.model, alias, str(wanted["version"]))
-        seen = serving(self.model, alias)
-        if seen != wanted["version"]:
-            raise Conflict(f"{plan.target} was set to {wanted['version']}, and somebody set it to {seen} right after")
+        aliases.move(self.model, alias, expect=expected["version"], to=wanted["version"])
 
     def _notes(self, plan: Plan) -> tuple[tuple[str, str], tuple[str, str]]:
         old, new = str(plan.before["version"]), str(plan.after["version"])

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from demo import servers, transactions
-from demo.servers import Server, free_port
-from demo.training import train
+from demo.servers import Server
 from incidents import ledger as ledgers
 from incidents import playbook as playbooks
 from incidents import settings as all_settings
 from incidents.ledger import Ledger
-from remediations.datasets import open_store
-from tests.flows.kit import ROOT, ROWS, ChangePlaybook, System, judge
+from tests.flows.kit import ROOT, ChangePlaybook, System, judge, small_system
 
 
 @pytest.fixture(scope="session")
@@ -27,31 +20,8 @@ def system(
     s3_server: Server, mlflow_server: Server, prefect_server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     """Good and broken data in S3, a model of each in MLflow, and a service that follows the alias."""
-    folder = tmp_path_factory.mktemp("system")
-    root = f"s3://{servers.BUCKET}/flows-{secrets.token_hex(4)}"
-    store = open_store(f"{root}/transactions", "transactions")
-    labelled = open_store(f"{root}/labelled_transactions", "labelled_transactions")
-    good = transactions.generate(ROWS)
-    versions: dict[str, tuple[str, int]] = {}
-    for name, frame in {"good": good, "broken": transactions.break_feed(good)}.items():
-        files = transactions.write_parquet(frame, folder / name)
-        version = store.publish(files).version
-        trained = train(files, dataset="transactions", version=version, source=root, model="fraud", alias="champion")
-        versions[name] = version, trained
-    store.move(store.pointer_to(versions["good"][0], by="test"), expect=None)
-    sample = transactions.write_parquet(transactions.generate(8_000, seed=99), folder / "labelled", parts=1)
-    labelled.move(labelled.pointer_to(labelled.publish(sample).version, by="test"), expect=None)
-    with _service(folder) as service, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LASTGOOD_STORE", root)
-        patch.setenv("LASTGOOD_FRAUD_SERVICE", service.url)
-        yield System(
-            store=store,
-            service=service,
-            good=versions["good"][0],
-            broken=versions["broken"][0],
-            model_good=versions["good"][1],
-            model_broken=versions["broken"][1],
-        )
+    with small_system(tmp_path_factory.mktemp("system")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -89,19 +59,6 @@ def broken_system(system: System, ledger: Ledger) -> System:
     judge(ledger, "model:fraud", str(system.model_good))
     system.break_it()
     return system
-
-
-def _service(folder: Path) -> Server:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    flags: dict[str, Any] = {"model": "fraud", "alias": "champion", "port": port, "reload-seconds": 0.2}
-    return Server(
-        name="model service",
-        argv=[sys.executable, "-m", "demo.service", *(f"--{name}={value}" for name, value in flags.items())],
-        log=folder / "service.log",
-        ready=lambda: httpx.get(f"{url}/health").is_success,
-        url=url,
-    )
 
 
 def _forget() -> None:

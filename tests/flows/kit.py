@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import secrets
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.servers import Server
+import httpx
+import pytest
+
+from demo import servers, transactions
+from demo.servers import Server, free_port
+from demo.training import train
 from flows.case import Outcome
 from incidents.events import Judged, Opened
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Severity, Verdict
 from remediations.clients import registry
+from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +64,35 @@ class System:
         return int(registry().get_registered_model("fraud").aliases["champion"])
 
 
+@contextmanager
+def small_system(folder: Path) -> Iterator[System]:
+    """Good and broken data in S3, a model of each in MLflow, and a service that follows the alias."""
+    root = f"s3://{servers.BUCKET}/flows-{secrets.token_hex(4)}"
+    store = open_store(f"{root}/transactions", "transactions")
+    labelled = open_store(f"{root}/labelled_transactions", "labelled_transactions")
+    good = transactions.generate(ROWS)
+    versions: dict[str, tuple[str, int]] = {}
+    for name, frame in {"good": good, "broken": transactions.break_feed(good)}.items():
+        files = transactions.write_parquet(frame, folder / name)
+        version = store.publish(files).version
+        trained = train(files, dataset="transactions", version=version, source=root, model="fraud", alias="champion")
+        versions[name] = version, trained
+    store.move(store.pointer_to(versions["good"][0], by="test"), expect=None)
+    sample = transactions.write_parquet(transactions.generate(8_000, seed=99), folder / "labelled", parts=1)
+    labelled.move(labelled.pointer_to(labelled.publish(sample).version, by="test"), expect=None)
+    with _service(folder) as service, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LASTGOOD_STORE", root)
+        patch.setenv("LASTGOOD_FRAUD_SERVICE", service.url)
+        yield System(
+            store=store,
+            service=service,
+            good=versions["good"][0],
+            broken=versions["broken"][0],
+            model_good=versions["good"][1],
+            model_broken=versions["broken"][1],
+        )
+
+
 def run(section: Any, incident: str) -> Outcome:
     """Run a section as Prefect does, in this process."""
     outcome = asyncio.run(section(incident))
@@ -77,3 +115,16 @@ def opened(ledger: Ledger, asset: str | None, category: Category, severity: Seve
 def kinds(ledger: Ledger, incident: str) -> list[str]:
     """The kinds of an incident's events, in order."""
     return [event.body.kind for event in ledger.events(incident=incident)]
+
+
+def _service(folder: Path) -> Server:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    flags: dict[str, Any] = {"model": "fraud", "alias": "champion", "port": port, "reload-seconds": 0.2}
+    return Server(
+        name="model service",
+        argv=[sys.executable, "-m", "demo.service", *(f"--{name}={value}" for name, value in flags.items())],
+        log=folder / "service.log",
+        ready=lambda: httpx.get(f"{url}/health").is_success,
+        url=url,
+    )
