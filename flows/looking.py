@@ -7,6 +7,7 @@ from typing import Literal
 
 from prefect import get_run_logger
 
+from flows import reloading
 from flows.case import Case, step
 from flows.checks import Check, Look, see
 from incidents import events as e
@@ -39,9 +40,20 @@ async def confirm(case: Case, check: Check) -> Verdict:
 
 
 async def watch(case: Case, check: Check) -> Verdict:
-    """Look until it is healthy, or until the playbook's time for this severity is up; returns what was seen last."""
+    """Look until it is healthy, or until the playbook's time for this severity is up; returns what was seen last.
+
+    A service that goes on with another version than its pointer names is told once to load that one, where the
+    playbook says how, and gets the whole time again.
+    """
     window = case.playbook.watch[case.incident.severity]
-    look = await step(f"watch {check.subject}", _look_until, check, {Health.healthy}, window)
+    hook = reloading.hook(case, check.subject)
+    first = window if hook is None else window.shortened(hook.after_seconds)
+    look = await step(f"watch {check.subject}", _look_until, check, {Health.healthy}, first)
+    if hook is not None and look.verdict.health is not Health.healthy and not look.not_served:
+        look = await step(f"watch {check.subject} on", _look_until, check, {Health.healthy}, window)
+    if hook is not None and look.not_served:
+        await step(f"reload {check.subject}", reloading.tell, case, hook, check.subject, look.not_served)
+        look = await step(f"watch {check.subject} again", _look_until, check, {Health.healthy}, window)
     _record(case, look, "watch")
     return look.verdict
 

@@ -277,6 +277,17 @@ class Moved(Frozen):
     why: str = ""
 
 
+class Reloading(Frozen):
+    """A service went on answering with another version than its pointer names, and is told, once, to load that one."""
+
+    kind: Literal["reloading"] = "reloading"
+    #: The model's name, and the version that it is to serve.
+    model: str
+    version: str
+    #: Where it is told; the address without a secret.
+    url: str
+
+
 class Failed(Frozen):
     """A step broke. That is an error of ours or of a server, not a verdict about the system."""
 
@@ -372,6 +383,7 @@ Body = Annotated[
     | Undoing
     | Undone
     | Moved
+    | Reloading
     | Failed
     | Escalated
     | Resolved

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
+from incidents.upkeep import Reload
 from incidents.yaml_lines import read
 
 #: Names of assets end up in paths, prefixes and targets.
@@ -64,6 +65,10 @@ class Watch(Frozen):
     #: The longest wait between two looks.
     every_seconds: float = Field(gt=0, le=3600)
     within_seconds: float = Field(gt=0, le=86400)
+
+    def shortened(self, seconds: float) -> Watch:
+        """The same, for so long at the most."""
+        return self.model_copy(update={"within_seconds": min(seconds, self.within_seconds)})
 
 
 class Route(Frozen):
@@ -123,6 +128,9 @@ class Model(Frozen):
     learns_from: tuple[Name, ...] = ()
     #: The service's base URL. It speaks MLflow's scoring protocol and says its version in ``X-Model-Version``.
     service: str | None = None
+    #: How it shows which version it serves: it says so, or, where it says none, by answering as that version does.
+    served_by: Literal["version", "predictions"] = "version"
+    reload: Reload | None = None
     health: Sample | None = None
 
 
@@ -181,6 +189,8 @@ class Playbook(Frozen):
             _known(f"models.{name}", (*model.learns_from, *sample), self.datasets, "datasets")
             if model.health and not model.service:
                 raise ValueError(f"models.{name} has a health but no service: health is measured over the service")
+            if model.reload and not model.service:
+                raise ValueError(f"models.{name} has a reload but no service that could be seen to serve")
         return self
 
     @property

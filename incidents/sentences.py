@@ -71,6 +71,8 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"undid {_action(known, plan_hash)}"
         case e.Moved():
             return moved(body)
+        case e.Reloading():
+            return f"told {body.url} to load version {body.version} of {body.model}, which it does not serve"
         case e.Failed():
             return f"{body.step} broke: {body.error}"
         case e.Escalated():

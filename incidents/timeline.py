@@ -33,6 +33,7 @@ _PHASE: dict[str, PhaseName] = {
     "applying": "act",
     "applied": "act",
     "conflicted": "act",
+    "reloading": "verify",
     "verified": "verify",
     "undoing": "verify",
     "undone": "verify",

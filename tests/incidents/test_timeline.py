@@ -105,6 +105,10 @@ SENTENCES: list[tuple[Body, str]] = [
     (e.Moved(before=None, after="3"), "seen at version 3; nothing was known before, it is not known by whom"),
     (e.Moved(before="3", after="4", by="anna"), "seen at version 4; it was 3, moved by anna"),
     (e.Moved(before="4", after=None), "seen to be gone; it was 4, it is not known by whom"),
+    (
+        e.Reloading(model="fraud", version="2", url="http://127.0.0.1/reload"),
+        "told http://127.0.0.1/reload to load version 2 of fraud, which it does not serve",
+    ),
     (e.Failed(step="data", error="TimeoutError: "), "data broke: TimeoutError: "),
     (e.Escalated(to="data engineer", why="no safe plan"), "handed over to the data engineer: no safe plan"),
     (e.Resolved(why="good again"), "resolved: good again"),
