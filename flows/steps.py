@@ -20,7 +20,7 @@ from incidents.leases import Held, Lost, check_lease, lease
 from incidents.models import Frozen, Health, Plan, Status, Verdict
 from incidents.settings import settings
 from remediations.base import Conflict, Remediation
-from remediations.lineage import serving, trained_on
+from remediations.lineage import in_production, trained_on
 
 __all__ = ["Fix", "confirm", "escalate", "not_confirmed", "remediate", "resolve", "trace", "undo", "watch"]
 
@@ -41,10 +41,16 @@ async def trace(case: Case, dataset: str, version: str) -> list[str]:
     Entered again, a model that was begun to be brought back counts as well: it was not seen to recover yet.
     """
     models = await step(f"trace {dataset} {version}", trained_on, dataset, version)
-    case.record(e.Traced(dataset=dataset, version=version, models=models), subject=f"dataset:{dataset}")
-    declared = {name: case.playbook.models[name].alias for name in models if name in case.playbook.models}
-    current = {name: await step(f"look at {name}", serving, name, alias) for name, alias in declared.items()}
-    return [name for name, now in current.items() if str(now) in models[name] or _begun(case.incident, f"model:{name}")]
+    declared = {name: case.playbook.models[name] for name in models if name in case.playbook.models}
+    aliases = {name: model.alias for name, model in declared.items()}
+    current = await step("look at what serves", in_production, aliases) if aliases else {}
+    serving = [name for name, now in current.items() if str(now) in models[name]]
+    services = sorted({service for name in serving if (service := declared[name].service)})
+    traced = e.Traced(
+        dataset=dataset, version=version, models=models, in_production=tuple(serving), services=tuple(services)
+    )
+    case.record(traced, subject=f"dataset:{dataset}")
+    return sorted({*serving, *(name for name in declared if _begun(case.incident, f"model:{name}"))})
 
 
 async def remediate(case: Case, action: Remediation, symptom: Check | None) -> Fix:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from incidents import events as e
 from incidents import storm
 from incidents.channels import Ask
+from incidents.gates.reach import blast
 from incidents.incident import Incident, find
 from incidents.inert import one_line
 from incidents.ledger import Ledger, Writer
@@ -44,6 +45,7 @@ def ask(  # noqa: PLR0917  # a sentence with six parts: ask whom, by which rules
     text = "\n".join(
         (
             f"{plan.summary}\n{plan.action} on {plan.target}: {change(plan)}",
+            f"Blast radius: {blast(gated.asked.reach if gated.asked else (), playbook) or 'not known'}",
             f"It asks because of {why}",
             f"{asked.needed} to say yes until {asked.expires_at:%Y-%m-%d %H:%M} UTC. Plan {plan.hash[:12]}.",
             f"lastgood approve {incident.name} --by YOU --plan {plan.hash[:12]}",

@@ -85,6 +85,9 @@ class Traced(Frozen):
     version: str
     #: Registered model -> its versions that learned from the dataset version.
     models: dict[str, list[str]]
+    #: The declared models that had one of these in production, and the services that answered with them.
+    in_production: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 class Planned(Frozen):

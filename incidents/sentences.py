@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
@@ -137,7 +138,18 @@ def _verdict(verdict: Verdict) -> str:
 
 def _taught(body: e.Traced) -> str:
     learned = [f"{model} {', '.join(versions)}" for model, versions in body.models.items() if versions]
-    return "; ".join(learned) or "no model"
+    said = "; ".join(learned) or "no model"
+    if not body.in_production:
+        return said
+    size = radius([f"dataset:{body.dataset}", *(f"model:{name}" for name in body.in_production)], len(body.services))
+    return f"{said}. Blast radius: {size}"
+
+
+def radius(assets: Iterable[str], services: int = 0) -> str:
+    """How much it is, kind by kind: ``1 dataset, 12 models, 3 services``."""
+    counts = Counter(asset.partition(":")[0] for asset in assets)
+    counts["service"] += services
+    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in sorted(counts.items()) if count)
 
 
 def _where(body: e.AutonomyReset) -> str:

@@ -57,6 +57,10 @@ SENTENCES: list[tuple[Body, str]] = [
         "transactions v2 taught fraud 2, 3",
     ),
     (
+        e.Traced(dataset="d", version="v2", models={"a": ["1"], "b": ["2"]}, in_production=("a", "b"), services=("s",)),
+        "d v2 taught a 1; b 2. Blast radius: 1 dataset, 2 models, 1 service",
+    ),
+    (
         e.Planned(plan=PLAN),
         "rollback_dataset: dataset:transactions version 20261123T065800Z -> 20261122T060000Z",
     ),
