@@ -35,12 +35,13 @@ async def data(case: Case) -> Outcome:
     fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
     if not fix.done:
         return await escalate(case, fix.why)
-    done = [fix.why]
+    done: list[str] = [fix.why]
+    left: list[str] = []
 
     for model in tainted:
         fix = await remediate(case, RevertModel(model=model, because=case.name), ModelCheck(model=model))
-        if not fix.done:
-            return await escalate(case, fix.why)
-        done.append(fix.why)
+        (done if fix.done else left).append(fix.why)
+    if left:
+        return await escalate(case, ". ".join(left))
 
     return await resolve(case, ". ".join(done))

@@ -10,7 +10,7 @@ import unicodedata
 from datetime import timedelta
 
 from incidents import events as e
-from incidents import storm
+from incidents import family, storm
 from incidents.channels import Ask
 from incidents.gates.reach import blast
 from incidents.incident import Incident, find
@@ -20,6 +20,7 @@ from incidents.models import Mode, Plan, now
 from incidents.playbook import Playbook
 from incidents.questions import Question, name, proposal, standing, world
 from incidents.sentences import change
+from incidents.starting import start
 
 
 class NotAsked(Exception):
@@ -100,21 +101,11 @@ def answer(
         return f"{question.plan.summary} is approved, and is begun if the world is still the same"
 
 
-def start(writer: Writer, incident: Incident, key: str) -> None:
-    """Ask, in the same transaction, for the incident's section to be entered again; the same key asks once."""
-    launch = {
-        "deployment": f"{incident.category}/{incident.category}",
-        "parameters": {"incident": incident.name},
-        "name": f"{incident.name} {incident.asset or 'no asset'}",
-        "queue": f"severity-{int(incident.severity)}",
-    }
-    writer.send("launch", key, launch, incident=incident.name)
-
-
 def hand_over(writer: Writer, playbook: Playbook, incident: Incident, why: str, actor: str) -> None:
     """Escalate from outside of any flow, and tell the people, in the same transaction."""
     to = playbook.owners[incident.category]
     writer.append(e.Escalated(to=to, why=why), actor=actor, incident=incident.name, subject=incident.asset)
+    family.release(writer, incident.name, why, actor)
     storm.tell(
         writer, playbook, incident.name, incident.severity, f"{incident.name} needs the {to}: {incident.title}", why
     )

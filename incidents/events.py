@@ -291,6 +291,29 @@ class Reloading(Frozen):
     url: str
 
 
+class Joined(Frozen):
+    """Another incident has the same cause, and waits for this one."""
+
+    kind: Literal["joined"] = "joined"
+    incident: str
+    severity: Severity
+
+
+class Deferred(Frozen):
+    """The incident waits for another, which is about its cause and comes first."""
+
+    kind: Literal["deferred"] = "deferred"
+    to: str
+
+
+class Released(Frozen):
+    """The incident that this one waited for has ended, and its own section looks again."""
+
+    kind: Literal["released"] = "released"
+    by: str
+    why: str
+
+
 class Failed(Frozen):
     """A step broke. That is an error of ours or of a server, not a verdict about the system."""
 
@@ -387,6 +410,9 @@ Body = Annotated[
     | Undone
     | Moved
     | Reloading
+    | Joined
+    | Deferred
+    | Released
     | Failed
     | Escalated
     | Resolved

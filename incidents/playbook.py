@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -131,6 +132,15 @@ class Model(Frozen):
     #: How it shows which version it serves: it says so, or, where it says none, by answering as that version does.
     served_by: Literal["version", "predictions"] = "version"
     reload: Reload | None = None
+
+    @property
+    def server(self) -> str | None:
+        """Where its service runs, without what is its own in the address: several models may be served there."""
+        if self.service is None:
+            return None
+        parts = urlsplit(self.service)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
     health: Sample | None = None
 
 

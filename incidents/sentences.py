@@ -74,6 +74,12 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return moved(body)
         case e.Reloading():
             return f"told {body.url} to load version {body.version} of {body.model}, which it does not serve"
+        case e.Joined():
+            return f"{body.incident}, of severity {int(body.severity)}, has the same cause and waits for this"
+        case e.Deferred():
+            return f"waits for {body.to}, which is about its cause"
+        case e.Released():
+            return f"looks again, for {body.by} has ended: {body.why}"
         case e.Failed():
             return f"{body.step} broke: {body.error}"
         case e.Escalated():

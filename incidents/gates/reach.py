@@ -26,7 +26,7 @@ def blast(touched: Iterable[str], playbook: Playbook) -> str:
     """How far a change goes, with the services that answer with the models: ``1 dataset, 12 models, 3 services``."""
     assets = list(touched)
     models = (playbook.models.get(name.removeprefix("model:")) for name in assets if name.startswith("model:"))
-    services = {model.service for model in models if model is not None and model.service}
+    services = {model.server for model in models if model is not None and model.server}
     return radius(assets, len(services))
 
 

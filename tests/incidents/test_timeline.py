@@ -113,6 +113,12 @@ SENTENCES: list[tuple[Body, str]] = [
         e.Reloading(model="fraud", version="2", url="http://127.0.0.1/reload"),
         "told http://127.0.0.1/reload to load version 2 of fraud, which it does not serve",
     ),
+    (
+        e.Joined(incident="INC-8", severity=Severity.critical),
+        "INC-8, of severity 1, has the same cause and waits for this",
+    ),
+    (e.Deferred(to="INC-7"), "waits for INC-7, which is about its cause"),
+    (e.Released(by="INC-7", why="good again"), "looks again, for INC-7 has ended: good again"),
     (e.Failed(step="data", error="TimeoutError: "), "data broke: TimeoutError: "),
     (e.Escalated(to="data engineer", why="no safe plan"), "handed over to the data engineer: no safe plan"),
     (e.Resolved(why="good again"), "resolved: good again"),
