@@ -11,7 +11,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.case import Case, Outcome, begin, ended, step
-from flows.checks import Check, DatasetCheck, ModelCheck
+from flows.checks_of import check_of
 from flows.steps import escalate, remediate, resolve, undo
 from incidents import events as e
 from incidents.incident import Attempt, find
@@ -81,7 +81,7 @@ async def _show(action: Remediation) -> Any:
 
 
 async def _apply(case: Case, action: Remediation) -> Outcome:
-    fix = await remediate(case, action, _check_of(action))
+    fix = await remediate(case, action, check_of(action.subject()))
     return await (resolve(case, fix.why) if fix.done else escalate(case, fix.why))
 
 
@@ -123,16 +123,6 @@ def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
                 original = type(action).model_validate(attempt.plan.parameters)
                 if original.subject() == action.subject():
                     return event.incident, attempt
-    return None
-
-
-def _check_of(action: Remediation) -> Check | None:
-    """The check that shows whether the action's asset is well; None where the playbook declares none."""
-    kind, _, name = action.subject().partition(":")
-    if kind == "dataset" and name in playbook().datasets and playbook().datasets[name].suite:
-        return DatasetCheck(dataset=name)
-    if kind == "model" and name in playbook().models and playbook().models[name].health:
-        return ModelCheck(model=name)
     return None
 
 

@@ -45,6 +45,10 @@ class Check(Protocol):
     def patient(self) -> bool:
         """Whether looking again later can find something else, so that it is worth waiting."""
 
+    @property
+    def consecutive(self) -> int:
+        """After a fix so many looks in a row have to be healthy."""
+
     def look(self) -> Look:
         """Look once. A server that does not answer is inconclusive, never an exception."""
 
@@ -55,6 +59,7 @@ class DatasetCheck(Frozen):
     dataset: str
     #: A version's content never changes, so neither does what the suite says of it.
     patient: bool = False
+    consecutive: int = 1
 
     @property
     def subject(self) -> str:
@@ -101,11 +106,18 @@ class ModelCheck(Frozen):
         """``model:fraud``."""
         return f"model:{self.model}"
 
+    @property
+    def consecutive(self) -> int:
+        """As the playbook says."""
+        health = playbook().models[self.model].health
+        return health.consecutive if health else 1
+
     def look(self) -> Look:
         """Send the labelled sample to the live service and compare its answers with the labels."""
         declared = playbook().models[self.model]
-        if declared.health is None or declared.service is None:
-            return Look(subject=self.subject, verdict=_inconclusive(f"{self.model} has no health in the playbook"))
+        if not isinstance(declared.health, Sample) or declared.service is None:
+            why = f"{self.model} has no health in the playbook that rows could measure"
+            return Look(subject=self.subject, verdict=_inconclusive(why))
         sample = scoring.labelled(declared.health)
         try:
             answered, said = scoring.ask(declared.service, sample.rows)

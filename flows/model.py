@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.case import Case, Outcome, section
-from flows.checks import ModelCheck
+from flows.checks_of import model_check
 from flows.deferring import defer
 from flows.steps import confirm, escalate, remediate, resolve, well
 from incidents.models import Health
@@ -25,13 +25,13 @@ async def model(case: Case) -> Outcome:
         return await escalate(case, "the alert names no model that the playbook declares")
 
     await defer(case, name)
-    seen = await confirm(case, ModelCheck(model=name))
+    seen = await confirm(case, model_check(name))
     if seen.health is Health.healthy:
         return await well(case, seen.why)
     if seen.health is Health.inconclusive:
         return await escalate(case, f"whether {name} is bad could not be told: {seen.why}")
 
-    fix = await remediate(case, RevertModel(model=name, because=case.name), ModelCheck(model=name))
+    fix = await remediate(case, RevertModel(model=name, because=case.name), model_check(name))
     if not fix.done:
         return await escalate(case, fix.why)
     return await resolve(case, fix.why)

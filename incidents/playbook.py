@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
-from incidents.upkeep import Reload
+from incidents.upkeep import PromQuery, Reload
 from incidents.yaml_lines import read
 
 #: Names of assets end up in paths, prefixes and targets.
@@ -119,6 +119,20 @@ class Sample(Frozen):
     at_least: float = Field(ge=0, le=1)
     #: The fewest rows that count for the metric (positives for recall); fewer are inconclusive.
     minimum: int = Field(gt=0)
+    #: After a fix so many looks in a row have to be healthy.
+    consecutive: int = Field(1, ge=1, le=100)
+
+
+def _kind_of_health(given: object) -> str:
+    """Which kind of health is meant; in brackets, because it is no key of the file."""
+    asks = "query" in given if isinstance(given, dict) else isinstance(given, PromQuery)
+    return "[query]" if asks else "[rows]"
+
+
+#: Measured on labelled rows, or asked of Prometheus.
+HealthSource = Annotated[
+    Annotated[Sample, Tag("[rows]")] | Annotated[PromQuery, Tag("[query]")], Discriminator(_kind_of_health)
+]
 
 
 class Model(Frozen):
@@ -141,7 +155,7 @@ class Model(Frozen):
         parts = urlsplit(self.service)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
-    health: Sample | None = None
+    health: HealthSource | None = None
 
 
 class AnchorPlace(Frozen):
@@ -195,9 +209,9 @@ class Playbook(Frozen):
         for severity, names in self.tell.items():
             _known(f"tell.{int(severity)}", names, self.channels, "channels")
         for name, model in self.models.items():
-            sample = (model.health.dataset,) if model.health else ()
+            sample = (model.health.dataset,) if isinstance(model.health, Sample) else ()
             _known(f"models.{name}", (*model.learns_from, *sample), self.datasets, "datasets")
-            if model.health and not model.service:
+            if isinstance(model.health, Sample) and not model.service:
                 raise ValueError(f"models.{name} has a health but no service: health is measured over the service")
             if model.reload and not model.service:
                 raise ValueError(f"models.{name} has a reload but no service that could be seen to serve")
