@@ -5,6 +5,7 @@ from __future__ import annotations
 from flows.case import Case, Outcome, section
 from flows.checks_of import model_check
 from flows.deferring import defer
+from flows.retrain import retrain
 from flows.steps import confirm, escalate, remediate, resolve, well
 from incidents.models import Health
 from remediations import RevertModel
@@ -18,7 +19,8 @@ async def model(case: Case) -> Outcome:
     2. Confirm on rows whose truth is known that the live service answers badly.
     3. Bring back the newest version verified good, unless it learned from bad data.
     4. See the service answer with it, and the metric recover.
-    5. Otherwise hand over to the ML engineer, with all that was seen.
+    5. Otherwise retrain on good data, and let the challenger in only if it wins.
+    6. Otherwise hand over to the ML engineer, with all that was seen.
     """
     name = case.asset("model")
     if name is None:
@@ -32,6 +34,8 @@ async def model(case: Case) -> Outcome:
         return await escalate(case, f"whether {name} is bad could not be told: {seen.why}")
 
     fix = await remediate(case, RevertModel(model=name, because=case.name), model_check(name))
+    if not fix.done:
+        fix = await retrain(case, name, fix)
     if not fix.done:
         return await escalate(case, fix.why)
     return await resolve(case, fix.why)

@@ -291,6 +291,15 @@ class Reloading(Frozen):
     url: str
 
 
+class Contested(Frozen):
+    """A challenger and the champion answered the same rows: healthy means that it may take the champion's place."""
+
+    kind: Literal["contested"] = "contested"
+    champion: int
+    challenger: int
+    verdict: Verdict
+
+
 class Joined(Frozen):
     """Another incident has the same cause, and waits for this one."""
 
@@ -410,6 +419,7 @@ Body = Annotated[
     | Undone
     | Moved
     | Reloading
+    | Contested
     | Joined
     | Deferred
     | Released

@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
-from incidents.upkeep import PromQuery, Reload
+from incidents.upkeep import Contest, PromQuery, Reload, Training
 from incidents.yaml_lines import read
 
 #: Names of assets end up in paths, prefixes and targets.
@@ -146,6 +146,9 @@ class Model(Frozen):
     #: How it shows which version it serves: it says so, or, where it says none, by answering as that version does.
     served_by: Literal["version", "predictions"] = "version"
     reload: Reload | None = None
+    #: How another version is made of good data, and when it may take the place of the one in production.
+    training: Training | None = None
+    contest: Contest = Contest()
 
     @property
     def server(self) -> str | None:
@@ -211,6 +214,8 @@ class Playbook(Frozen):
         for name, model in self.models.items():
             sample = (model.health.dataset,) if isinstance(model.health, Sample) else ()
             _known(f"models.{name}", (*model.learns_from, *sample), self.datasets, "datasets")
+            if model.training and len(model.learns_from) != 1:
+                raise ValueError(f"models.{name} has a training, which is for a model that learns_from one dataset")
             if isinstance(model.health, Sample) and not model.service:
                 raise ValueError(f"models.{name} has a health but no service: health is measured over the service")
             if model.reload and not model.service:

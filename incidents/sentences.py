@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from incidents import events as e
 from incidents.events import Body, Event
-from incidents.models import Mode, Plan, Verdict, canonical
+from incidents.models import Health, Mode, Plan, Verdict, canonical
 
 #: What a sentence says of a plan whose record it does not have.
 _UNKNOWN = "a plan that is not on this record"
@@ -74,6 +74,9 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return moved(body)
         case e.Reloading():
             return f"told {body.url} to load version {body.version} of {body.model}, which it does not serve"
+        case e.Contested():
+            won = "may take" if body.verdict.health is Health.healthy else "may not take"
+            return f"version {body.challenger} {won} the place of {body.champion}: {body.verdict.why}"
         case e.Joined():
             return f"{body.incident}, of severity {int(body.severity)}, has the same cause and waits for this"
         case e.Deferred():

@@ -22,6 +22,7 @@ _PHASE: dict[str, PhaseName] = {
     "moved": "confirm",
     "checked": "confirm",
     "not_confirmed": "confirm",
+    "contested": "decide",
     "deferred": "decide",
     "traced": "decide",
     "planned": "decide",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, JsonValue, model_validator
 
 from incidents.models import Frozen
 
@@ -55,3 +55,37 @@ class Reload(Frozen):
     after_seconds: float = Field(
         5, ge=0, le=600, description="How long after the pointer moved it may still follow by itself."
     )
+
+
+class Training(Frozen):
+    """Where a model is trained: one entry point of the team's own, which registers what it made.
+
+    It is given ``model``, ``dataset``, ``dataset_version`` and ``job``, logs the dataset's name and version as input of
+    its run, and gives the model version that it registers the tag ``lastgood_job`` with that job.
+    """
+
+    deployment: str | None = Field(None, pattern=r"^[^/]+/[^/]+$", description="A Prefect deployment: flow/name.")
+    project: str | None = Field(
+        None, description="The URI of an MLflow project; it runs in this process's environment."
+    )
+    sagemaker: dict[str, JsonValue] | None = Field(
+        None, description="What CreateTrainingJob is given, without the name; the parameters become HyperParameters."
+    )
+    within_seconds: float = Field(3600, gt=0, le=86400 * 2, description="How long it may take.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if sum(one is not None for one in (self.deployment, self.project, self.sagemaker)) != 1:
+            raise ValueError("a training is one of deployment, project and sagemaker")
+        return self
+
+
+class Contest(Frozen):
+    """When a challenger may take the champion's place: not worse on the same rows, neither in all nor on a slice."""
+
+    margin: float = Field(0.01, ge=0, le=1, description="So much less of the metric is not worse.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the bootstrap interval's lower bound, one-sided.")
+    resamples: int = Field(2000, ge=200, le=100_000)
+    slices: tuple[str, ...] = Field((), description="Columns; for each of their values it is looked at by itself.")
+    slice_margin: float = Field(0.05, ge=0, le=1, description="So much less of the metric on one slice is not worse.")
+    slice_minimum: int = Field(50, gt=0, description="Slices with fewer rows that count are left out.")

@@ -114,6 +114,10 @@ SENTENCES: list[tuple[Body, str]] = [
         "told http://127.0.0.1/reload to load version 2 of fraud, which it does not serve",
     ),
     (
+        e.Contested(champion=2, challenger=3, verdict=BAD),
+        "version 3 may not take the place of 2: amount is in cents",
+    ),
+    (
         e.Joined(incident="INC-8", severity=Severity.critical),
         "INC-8, of severity 1, has the same cause and waits for this",
     ),
