@@ -7,13 +7,17 @@ with all of ``demo.training.FEATURES``, where null means not known; other keys a
 ``{"model": "fraud", "version": 2, "scores": [0.93, ...], "fraud": [true, ...]}`` in the order of the rows, and
 the version in the header ``X-Model-Version`` too. ``POST /invocations`` is the same in MLflow's scoring protocol:
 ``{"dataframe_records": [...]}`` is answered with ``{"predictions": [true, ...]}`` and the same header.
-``GET /health`` says which version answers, and what is wrong.
+``GET /health`` says which version answers, and what is wrong. ``POST /reload`` looks at the alias at once, for whoever
+holds the token in ``DEMO_RELOAD_TOKEN``, and is refused where that is not set.
+With ``--pinned`` it goes on with the version that it loaded first until it is told to reload, as `mlflow models serve`
+does (mlflow#4039); with ``--unnamed`` it does not say its version.
 What it can't answer is a problem (RFC 9457): 413 and 422 for what was sent, 503 until a version is loaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import hmac
 import logging
 import os
 import signal
@@ -88,8 +92,8 @@ class Served:
 class Follower:
     """Asks MLflow every ``every`` seconds which version the alias has, and swaps when that one is loaded."""
 
-    def __init__(self, model: str, alias: str, every: float) -> None:
-        self.model, self.alias, self.every = model, alias, every
+    def __init__(self, model: str, alias: str, every: float, *, pinned: bool = False) -> None:
+        self.model, self.alias, self.every, self.pinned = model, alias, every, pinned
         #: What answers now. Swapped as a whole; a request takes it once and keeps it.
         self.served: Served | None = None
         #: Why it may not be what the alias says, or None.
@@ -119,10 +123,11 @@ class Follower:
         return Served(version, pipeline)
 
     def run(self) -> None:
-        """Look until stopped."""
+        """Look until stopped; where it is pinned, until there is a version."""
         self.look()
         while not self._stop.wait(self.every):
-            self.look()
+            if not (self.pinned and self.served):
+                self.look()
 
     def stop(self) -> None:
         """Look no more."""
@@ -165,7 +170,7 @@ def parse(shape: type[Batch], body: bytes) -> list[Row]:
         raise Refused(422, title, errors=errors, mistakes=mistakes.error_count()) from None
 
 
-def service(follower: Follower) -> FastAPI:
+def service(follower: Follower, *, unnamed: bool = False) -> FastAPI:
     """Build the application around a follower, which runs in a thread of its own while the application does."""
 
     @asynccontextmanager
@@ -186,13 +191,22 @@ def service(follower: Follower) -> FastAPI:
         return served.version, *await run_in_threadpool(served.answer, rows)
 
     def answer(version: int, content: dict[str, Any]) -> JSONResponse:
-        return JSONResponse(content, headers={"X-Model-Version": str(version)})
+        return JSONResponse(content, headers={} if unnamed else {"X-Model-Version": str(version)})
 
     @app.get("/health")
     async def health() -> JSONResponse:
         version = follower.served.version if follower.served else None
         said = {"model": follower.model, "alias": follower.alias, "version": version, "problem": follower.problem}
         return JSONResponse(said, status_code=503 if version is None else 200)
+
+    @app.post("/reload")
+    async def reload(request: Request) -> JSONResponse:
+        token = os.environ.get("DEMO_RELOAD_TOKEN", "")
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if not token or not hmac.compare_digest(token.encode(), given.encode()):
+            raise Refused(401, "Only who holds the token may say so")
+        await run_in_threadpool(follower.look)
+        return await health()
 
     @app.post("/predict")
     async def predict(request: Request) -> JSONResponse:
@@ -214,6 +228,8 @@ def main() -> None:
     parser.add_argument("--alias", default="champion")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--reload-seconds", type=float, default=1.0, help="how often MLflow is asked")
+    parser.add_argument("--pinned", action="store_true", help="go on with the first version until told to reload")
+    parser.add_argument("--unnamed", action="store_true", help="don't say which version answers")
     given = parser.parse_args()
     if "MLFLOW_TRACKING_URI" not in os.environ:
         parser.error("MLFLOW_TRACKING_URI is not set: there is no registry to follow")
@@ -224,8 +240,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # uvicorn finishes what is in flight and then raises the signal again; to end that way is to end well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    follower = Follower(given.model, given.alias, given.reload_seconds)
-    uvicorn.run(service(follower), host="127.0.0.1", port=given.port, access_log=False, timeout_graceful_shutdown=10)
+    follower = Follower(given.model, given.alias, given.reload_seconds, pinned=given.pinned)
+    app = service(follower, unnamed=given.unnamed)
+    uvicorn.run(app, host="127.0.0.1", port=given.port, access_log=False, timeout_graceful_shutdown=10)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.case import Case, Outcome, begin, ended, step
-from flows.checks import Check, DatasetCheck, ModelCheck
+from flows.checks_of import check_of
 from flows.steps import escalate, remediate, resolve, undo
 from incidents import events as e
 from incidents.incident import Attempt, find
@@ -19,7 +19,7 @@ from incidents.ledger import ledger
 from incidents.models import Plan, Severity
 from incidents.playbook import playbook
 from incidents.redaction import redact
-from remediations import ALL, Remediation, RevertModel, RollbackDataset
+from remediations import ALL, PromoteModel, Remediation, RetrainModel, RevertModel, RollbackDataset
 
 Do = Literal["plan", "apply", "undo"]
 Who = Annotated[str, Field(min_length=2, max_length=60)]
@@ -81,7 +81,7 @@ async def _show(action: Remediation) -> Any:
 
 
 async def _apply(case: Case, action: Remediation) -> Outcome:
-    fix = await remediate(case, action, _check_of(action))
+    fix = await remediate(case, action, check_of(action.subject()))
     return await (resolve(case, fix.why) if fix.done else escalate(case, fix.why))
 
 
@@ -126,19 +126,16 @@ def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
     return None
 
 
-def _check_of(action: Remediation) -> Check | None:
-    """The check that shows whether the action's asset is well; None where the playbook declares none."""
-    kind, _, name = action.subject().partition(":")
-    if kind == "dataset" and name in playbook().datasets and playbook().datasets[name].suite:
-        return DatasetCheck(dataset=name)
-    if kind == "model" and name in playbook().models and playbook().models[name].health:
-        return ModelCheck(model=name)
-    return None
-
-
+promote_model = _by_hand(PromoteModel)
+retrain_model = _by_hand(RetrainModel)
 revert_model = _by_hand(RevertModel)
 rollback_dataset = _by_hand(RollbackDataset)
 
 #: Action -> its flow; a test holds this against ``remediations.ALL`` and against ``prefect.yaml``.
-FLOWS = {"revert_model": revert_model, "rollback_dataset": rollback_dataset}
+FLOWS = {
+    "promote_model": promote_model,
+    "retrain_model": retrain_model,
+    "revert_model": revert_model,
+    "rollback_dataset": rollback_dataset,
+}
 assert set(FLOWS) == {kind.name() for kind in ALL}  # an action without a form is an error of ours

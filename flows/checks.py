@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,17 +14,13 @@ import httpx
 from incidents import moves
 from incidents.ledger import ledger
 from incidents.models import Frozen, Health, Verdict
-from incidents.playbook import Sample, playbook
+from incidents.playbook import Model, Sample, playbook
 from incidents.settings import settings
-from remediations import pointers
-from remediations.clients import http
+from remediations import pointers, scoring
 from remediations.datasets import open_store
 from remediations.lineage import serving
 
 _log = logging.getLogger(__name__)
-
-#: Rows sent to a model service in one request.
-BATCH = 5_000
 
 
 class Look(Frozen):
@@ -35,6 +30,8 @@ class Look(Frozen):
     verdict: Verdict
     #: The version that the verdict is about; None where it could not be told.
     version: str | None = None
+    #: The version that the pointer names, where the service was seen to answer with another.
+    not_served: str | None = None
 
 
 class Check(Protocol):
@@ -48,6 +45,10 @@ class Check(Protocol):
     def patient(self) -> bool:
         """Whether looking again later can find something else, so that it is worth waiting."""
 
+    @property
+    def consecutive(self) -> int:
+        """After a fix so many looks in a row have to be healthy."""
+
     def look(self) -> Look:
         """Look once. A server that does not answer is inconclusive, never an exception."""
 
@@ -58,6 +59,7 @@ class DatasetCheck(Frozen):
     dataset: str
     #: A version's content never changes, so neither does what the suite says of it.
     patient: bool = False
+    consecutive: int = 1
 
     @property
     def subject(self) -> str:
@@ -104,22 +106,42 @@ class ModelCheck(Frozen):
         """``model:fraud``."""
         return f"model:{self.model}"
 
+    @property
+    def consecutive(self) -> int:
+        """As the playbook says."""
+        health = playbook().models[self.model].health
+        return health.consecutive if health else 1
+
     def look(self) -> Look:
         """Send the labelled sample to the live service and compare its answers with the labels."""
         declared = playbook().models[self.model]
-        if declared.health is None or declared.service is None:
-            return Look(subject=self.subject, verdict=_inconclusive(f"{self.model} has no health in the playbook"))
-        rows, truth = _labelled(declared.health)
+        if not isinstance(declared.health, Sample) or declared.service is None:
+            why = f"{self.model} has no health in the playbook that rows could measure"
+            return Look(subject=self.subject, verdict=_inconclusive(why))
+        sample = scoring.labelled(declared.health)
         try:
-            answered, said = _ask(declared.service, rows)
+            answered, said = scoring.ask(declared.service, sample.rows)
         except (httpx.HTTPError, ValueError) as error:
             why = f"{declared.service} gave no usable answer ({type(error).__name__}: {error})"
             return Look(subject=self.subject, verdict=_inconclusive(why))
         wanted = str(serving(self.model, declared.alias))
-        if said != {wanted}:
-            why = f"{declared.alias} is version {wanted}, the service answers with {', '.join(sorted(said))}"
-            return Look(subject=self.subject, verdict=_inconclusive(why))
-        return Look(subject=self.subject, verdict=_measure(declared.health, answered, truth, wanted), version=wanted)
+        unlike = self._unlike(declared, wanted, said, answered, sample)
+        if unlike:
+            why = f"pointer moved, not served: {declared.alias} is version {wanted}, the service answers with {unlike}"
+            return Look(subject=self.subject, verdict=_inconclusive(why), not_served=wanted)
+        return Look(
+            subject=self.subject, verdict=_measure(declared.health, answered, sample.truth, wanted), version=wanted
+        )
+
+    def _unlike(
+        self, declared: Model, wanted: str, said: set[str], answered: list[bool], sample: scoring.Labelled
+    ) -> str:
+        """What the service answers with instead of the version wanted; empty where it is that one."""
+        if declared.served_by == "version":
+            return "" if said == {wanted} else ", ".join(sorted(said))
+        expected = scoring.predict(self.model, int(wanted), sample.rows)
+        others = sum(one != other for one, other in zip(answered, expected, strict=True))
+        return f"something else on {others} of {len(expected)} rows" if others else ""
 
 
 def see(asset: str, actor: str, incident: str | None = None) -> None:
@@ -134,41 +156,6 @@ def see(asset: str, actor: str, incident: str | None = None) -> None:
         return
     if moved is not None:
         _log.info("%s was moved by somebody else, to version %s", sight.target, sight.version)
-
-
-def _labelled(health: Sample) -> tuple[list[dict[str, Any]], list[bool]]:
-    """The current labelled rows that count for the metric, without their label, and the labels."""
-    import pandas as pd
-
-    declared = playbook().datasets[health.dataset]
-    store = open_store(declared.store, health.dataset)
-    with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
-        files = store.fetch(store.current().version, Path(folder))
-        frame = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
-    if health.metric == "recall":  # what is lost among the positives says all; the others need not be asked about
-        frame = frame[frame[health.label].astype(bool)]
-    truth = frame.pop(health.label).astype(bool).tolist()
-    return json.loads(frame.to_json(orient="records", date_format="iso")), truth
-
-
-def _ask(service: str, rows: list[dict[str, Any]]) -> tuple[list[bool], set[str]]:
-    """The service's answers to all rows, and every version that it said it answered with."""
-    answers: list[bool] = []
-    versions: set[str] = set()
-    for batch in _batches(rows):
-        response = http().post(f"{service}/invocations", json={"dataframe_records": batch})
-        response.raise_for_status()
-        predictions = response.json()["predictions"]
-        if len(predictions) != len(batch):
-            raise ValueError(f"{len(predictions)} predictions for {len(batch)} rows")
-        answers += [bool(answer) for answer in predictions]
-        versions.add(response.headers.get("X-Model-Version", "none that it names"))
-    return answers, versions
-
-
-def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(rows), BATCH):
-        yield rows[start : start + BATCH]
 
 
 def _measure(health: Sample, answered: Iterable[bool], truth: Iterable[bool], version: str) -> Verdict:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flows.case import Case, Outcome, section
-from flows.checks import DatasetCheck, ModelCheck
+from flows.checks import DatasetCheck
+from flows.checks_of import model_check
 from flows.steps import confirm, escalate, not_confirmed, remediate, resolve, trace
 from incidents.models import Health
 from remediations import RevertModel, RollbackDataset
@@ -35,12 +36,13 @@ async def data(case: Case) -> Outcome:
     fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
     if not fix.done:
         return await escalate(case, fix.why)
-    done = [fix.why]
+    done: list[str] = [fix.why]
+    left: list[str] = []
 
     for model in tainted:
-        fix = await remediate(case, RevertModel(model=model, because=case.name), ModelCheck(model=model))
-        if not fix.done:
-            return await escalate(case, fix.why)
-        done.append(fix.why)
+        fix = await remediate(case, RevertModel(model=model, because=case.name), model_check(model))
+        (done if fix.done else left).append(fix.why)
+    if left:
+        return await escalate(case, ". ".join(left))
 
     return await resolve(case, ". ".join(done))

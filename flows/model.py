@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from flows.case import Case, Outcome, section
-from flows.checks import ModelCheck
-from flows.steps import confirm, escalate, not_confirmed, remediate, resolve
+from flows.checks_of import model_check
+from flows.deferring import defer
+from flows.retrain import retrain
+from flows.steps import confirm, escalate, remediate, resolve, well
 from incidents.models import Health
 from remediations import RevertModel
 
@@ -13,22 +15,27 @@ from remediations import RevertModel
 async def model(case: Case) -> Outcome:
     """Concept drift, a bad release, degraded accuracy.
 
-    1. Confirm on rows whose truth is known that the live service answers badly.
-    2. Bring back the newest version verified good, unless it learned from bad data.
-    3. See the service answer with it, and the metric recover.
-    4. Otherwise hand over to the ML engineer, with all that was seen.
+    1. Where the data that it learned from is an incident too, wait for that one: it brings the model back.
+    2. Confirm on rows whose truth is known that the live service answers badly.
+    3. Bring back the newest version verified good, unless it learned from bad data.
+    4. See the service answer with it, and the metric recover.
+    5. Otherwise retrain on good data, and let the challenger in only if it wins.
+    6. Otherwise hand over to the ML engineer, with all that was seen.
     """
     name = case.asset("model")
     if name is None:
         return await escalate(case, "the alert names no model that the playbook declares")
 
-    seen = await confirm(case, ModelCheck(model=name))
+    await defer(case, name)
+    seen = await confirm(case, model_check(name))
     if seen.health is Health.healthy:
-        return await not_confirmed(case, seen.why)
+        return await well(case, seen.why)
     if seen.health is Health.inconclusive:
         return await escalate(case, f"whether {name} is bad could not be told: {seen.why}")
 
-    fix = await remediate(case, RevertModel(model=name, because=case.name), ModelCheck(model=name))
+    fix = await remediate(case, RevertModel(model=name, because=case.name), model_check(name))
+    if not fix.done:
+        fix = await retrain(case, name, fix)
     if not fix.done:
         return await escalate(case, fix.why)
     return await resolve(case, fix.why)

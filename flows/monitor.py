@@ -6,7 +6,8 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
 
 from flows.case import step
-from flows.checks import Check, DatasetCheck, Look, ModelCheck, see
+from flows.checks import Check, DatasetCheck, Look, see
+from flows.checks_of import model_check
 from incidents.events import Judged
 from incidents.ledger import ledger
 from incidents.playbook import playbook
@@ -40,5 +41,5 @@ def checks() -> list[Check]:
     declared = playbook()
     return [
         *(DatasetCheck(dataset=name) for name, dataset in declared.datasets.items() if dataset.suite),
-        *(ModelCheck(model=name) for name, model in declared.models.items() if model.health),
+        *(model_check(name) for name, model in declared.models.items() if model.health),
     ]

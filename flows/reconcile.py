@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
 
 from flows.case import step
-from incidents import launch, unsettled
+from incidents import family, launch, unsettled
 from incidents.ledger import ledger
 from incidents.models import Frozen
 from incidents.playbook import playbook
@@ -29,14 +29,16 @@ async def reconcile(grace_seconds: float = unsettled.GRACE.total_seconds()) -> l
     """Settle what was left lying, from the record and the world alone.
 
     1. Hand over what nobody has answered in time, and what got worse while it waited.
-    2. Look for open incidents on which nothing happens, nobody holds a lease, and no run is under way.
-    3. Start their sections again: each goes on from its record, and what was applied is not applied again.
-    4. Hand over what was started again several times.
+    2. Start again what waits for an incident that has ended.
+    3. Look for open incidents on which nothing happens, nobody holds a lease, and no run is under way.
+    4. Start their sections again: each goes on from its record, and what was applied is not applied again.
+    5. Hand over what was started again several times.
 
     Args:
         grace_seconds: How long an incident lies still before it is looked at.
     """
     over = await step("end what waits too long", unsettled.end_waiting, ledger(), playbook(), ACTOR)
+    over += await step("release what waits for nothing", family.release_left, ledger(), ACTOR)
     settled = [Settled(incident=incident, why=why) for incident, why in over]
     for lying in await step("look", unsettled.still, ledger(), playbook(), timedelta(seconds=grace_seconds)):
         if await _dead(lying):

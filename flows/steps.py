@@ -13,16 +13,16 @@ from flows.case import Case, Outcome, step
 from flows.checks import Check
 from flows.looking import confirm, watch
 from incidents import events as e
-from incidents import gatekeeper, postmortem, storm
+from incidents import family, gatekeeper, postmortem, storm
 from incidents.gatekeeper import Refused
 from incidents.incident import Incident
 from incidents.leases import Held, Lost, check_lease, lease
 from incidents.models import Frozen, Health, Plan, Status, Verdict
 from incidents.settings import settings
 from remediations.base import Conflict, Remediation
-from remediations.lineage import serving, trained_on
+from remediations.lineage import in_production, trained_on
 
-__all__ = ["Fix", "confirm", "escalate", "not_confirmed", "remediate", "resolve", "trace", "undo", "watch"]
+__all__ = ["Fix", "confirm", "escalate", "not_confirmed", "remediate", "resolve", "trace", "undo", "watch", "well"]
 
 #: How long an action waits for somebody else's lease on its target, in seconds.
 PATIENCE = 30
@@ -41,10 +41,16 @@ async def trace(case: Case, dataset: str, version: str) -> list[str]:
     Entered again, a model that was begun to be brought back counts as well: it was not seen to recover yet.
     """
     models = await step(f"trace {dataset} {version}", trained_on, dataset, version)
-    case.record(e.Traced(dataset=dataset, version=version, models=models), subject=f"dataset:{dataset}")
-    declared = {name: case.playbook.models[name].alias for name in models if name in case.playbook.models}
-    current = {name: await step(f"look at {name}", serving, name, alias) for name, alias in declared.items()}
-    return [name for name, now in current.items() if str(now) in models[name] or _begun(case.incident, f"model:{name}")]
+    declared = {name: case.playbook.models[name] for name in models if name in case.playbook.models}
+    aliases = {name: model.alias for name, model in declared.items()}
+    current = await step("look at what serves", in_production, aliases) if aliases else {}
+    serving = [name for name, now in current.items() if str(now) in models[name]]
+    services = sorted({server for name in serving if (server := declared[name].server)})
+    traced = e.Traced(
+        dataset=dataset, version=version, models=models, in_production=tuple(serving), services=tuple(services)
+    )
+    case.record(traced, subject=f"dataset:{dataset}")
+    return sorted({*serving, *(name for name in declared if _begun(case.incident, f"model:{name}"))})
 
 
 async def remediate(case: Case, action: Remediation, symptom: Check | None) -> Fix:
@@ -82,6 +88,14 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
         return Fix(done=True, why=f"{plan.summary}; {verdict.why}")
     left = "undone" if verdict.health is Health.unhealthy else "left as it is"
     return Fix(done=False, why=f"{plan.summary} was not seen to help, and was {left}: {verdict.why}")
+
+
+async def well(case: Case, why: str) -> Outcome:
+    """Close the incident where all is well: with the incident that it waited for, or because it never was so."""
+    released = case.incident.last(e.Released)
+    if released is not None and isinstance(released.body, e.Released):
+        return await resolve(case, f"with {released.body.by}: {why}")
+    return await not_confirmed(case, why)
 
 
 async def escalate(case: Case, why: str) -> Outcome:
@@ -149,6 +163,7 @@ async def _end(case: Case, body: e.Escalated | e.Resolved | e.NotConfirmed, stat
         incident = case.incident
         with case.ledger.write() as writer:
             writer.append(body, actor=case.actor, incident=case.name, subject=incident.asset)
+            family.release(writer, case.name, body.why, case.actor)
             title = f"{case.name} {word}: {incident.title}"
             storm.tell(writer, case.playbook, case.name, incident.severity, title, body.why)
 

@@ -10,8 +10,9 @@ import unicodedata
 from datetime import timedelta
 
 from incidents import events as e
-from incidents import storm
+from incidents import family, storm
 from incidents.channels import Ask
+from incidents.gates.reach import blast
 from incidents.incident import Incident, find
 from incidents.inert import one_line
 from incidents.ledger import Ledger, Writer
@@ -19,6 +20,7 @@ from incidents.models import Mode, Plan, now
 from incidents.playbook import Playbook
 from incidents.questions import Question, name, proposal, standing, world
 from incidents.sentences import change
+from incidents.starting import start
 
 
 class NotAsked(Exception):
@@ -44,6 +46,7 @@ def ask(  # noqa: PLR0917  # a sentence with six parts: ask whom, by which rules
     text = "\n".join(
         (
             f"{plan.summary}\n{plan.action} on {plan.target}: {change(plan)}",
+            f"Blast radius: {blast(gated.asked.reach if gated.asked else (), playbook) or 'not known'}",
             f"It asks because of {why}",
             f"{asked.needed} to say yes until {asked.expires_at:%Y-%m-%d %H:%M} UTC. Plan {plan.hash[:12]}.",
             f"lastgood approve {incident.name} --by YOU --plan {plan.hash[:12]}",
@@ -98,21 +101,11 @@ def answer(
         return f"{question.plan.summary} is approved, and is begun if the world is still the same"
 
 
-def start(writer: Writer, incident: Incident, key: str) -> None:
-    """Ask, in the same transaction, for the incident's section to be entered again; the same key asks once."""
-    launch = {
-        "deployment": f"{incident.category}/{incident.category}",
-        "parameters": {"incident": incident.name},
-        "name": f"{incident.name} {incident.asset or 'no asset'}",
-        "queue": f"severity-{int(incident.severity)}",
-    }
-    writer.send("launch", key, launch, incident=incident.name)
-
-
 def hand_over(writer: Writer, playbook: Playbook, incident: Incident, why: str, actor: str) -> None:
     """Escalate from outside of any flow, and tell the people, in the same transaction."""
     to = playbook.owners[incident.category]
     writer.append(e.Escalated(to=to, why=why), actor=actor, incident=incident.name, subject=incident.asset)
+    family.release(writer, incident.name, why, actor)
     storm.tell(
         writer, playbook, incident.name, incident.severity, f"{incident.name} needs the {to}: {incident.title}", why
     )

@@ -12,7 +12,7 @@ import typer
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from incidents import cli_answers, cli_audit, cli_backtest, cli_gates, cli_history, cli_run
+from incidents import cli_answers, cli_audit, cli_backtest, cli_gates, cli_history, cli_run, family
 from incidents import events as e
 from incidents import postmortem as pages
 from incidents.cli_terminal import Commands, Trouble, incident_name, say, say_timeline, table
@@ -144,6 +144,7 @@ def close(
         if row.status not in (Status.open, Status.waiting, Status.escalated):
             raise Trouble(f"{name} was closed before: {row.status}")
         writer.append(e.Resolved(why=reason), actor=person, incident=name, subject=row.asset)
+        family.release(writer, name, reason, person)
     say(f"{name} is resolved, closed by {person}")
 
 

@@ -85,6 +85,9 @@ class Traced(Frozen):
     version: str
     #: Registered model -> its versions that learned from the dataset version.
     models: dict[str, list[str]]
+    #: The declared models that had one of these in production, and the services that answered with them.
+    in_production: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
 
 
 class Planned(Frozen):
@@ -277,6 +280,49 @@ class Moved(Frozen):
     why: str = ""
 
 
+class Reloading(Frozen):
+    """A service went on answering with another version than its pointer names, and is told, once, to load that one."""
+
+    kind: Literal["reloading"] = "reloading"
+    #: The model's name, and the version that it is to serve.
+    model: str
+    version: str
+    #: Where it is told; the address without a secret.
+    url: str
+
+
+class Contested(Frozen):
+    """A challenger and the champion answered the same rows: healthy means that it may take the champion's place."""
+
+    kind: Literal["contested"] = "contested"
+    champion: int
+    challenger: int
+    verdict: Verdict
+
+
+class Joined(Frozen):
+    """Another incident has the same cause, and waits for this one."""
+
+    kind: Literal["joined"] = "joined"
+    incident: str
+    severity: Severity
+
+
+class Deferred(Frozen):
+    """The incident waits for another, which is about its cause and comes first."""
+
+    kind: Literal["deferred"] = "deferred"
+    to: str
+
+
+class Released(Frozen):
+    """The incident that this one waited for has ended, and its own section looks again."""
+
+    kind: Literal["released"] = "released"
+    by: str
+    why: str
+
+
 class Failed(Frozen):
     """A step broke. That is an error of ours or of a server, not a verdict about the system."""
 
@@ -372,6 +418,11 @@ Body = Annotated[
     | Undoing
     | Undone
     | Moved
+    | Reloading
+    | Contested
+    | Joined
+    | Deferred
+    | Released
     | Failed
     | Escalated
     | Resolved

@@ -131,9 +131,11 @@ def _add(incident: Incident, event: Event) -> None:  # noqa: PLR0912  # one line
             incident.attempts.append(Attempt(plan))
         case e.Gated() as gated:
             incident.attempt(gated.plan).gated = gated
-        case e.AskedFor():
+        case e.Joined(severity=severity):
+            incident.severity = min(incident.severity, severity)
+        case e.AskedFor() | e.Deferred():
             incident.status = Status.waiting
-        case e.Approved() | e.ApprovalVoid() if incident.status is Status.waiting:
+        case e.Approved() | e.ApprovalVoid() | e.Released() if incident.status is Status.waiting:
             incident.status = Status.open
         case e.Applying(plan=plan_hash):
             incident.attempt(plan_hash).applying = True

@@ -13,12 +13,14 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
+from incidents.upkeep import Contest, PromQuery, Reload, Training
 from incidents.yaml_lines import read
 
 #: Names of assets end up in paths, prefixes and targets.
@@ -64,6 +66,10 @@ class Watch(Frozen):
     #: The longest wait between two looks.
     every_seconds: float = Field(gt=0, le=3600)
     within_seconds: float = Field(gt=0, le=86400)
+
+    def shortened(self, seconds: float) -> Watch:
+        """The same, for so long at the most."""
+        return self.model_copy(update={"within_seconds": min(seconds, self.within_seconds)})
 
 
 class Route(Frozen):
@@ -113,6 +119,20 @@ class Sample(Frozen):
     at_least: float = Field(ge=0, le=1)
     #: The fewest rows that count for the metric (positives for recall); fewer are inconclusive.
     minimum: int = Field(gt=0)
+    #: After a fix so many looks in a row have to be healthy.
+    consecutive: int = Field(1, ge=1, le=100)
+
+
+def _kind_of_health(given: object) -> str:
+    """Which kind of health is meant; in brackets, because it is no key of the file."""
+    asks = "query" in given if isinstance(given, dict) else isinstance(given, PromQuery)
+    return "[query]" if asks else "[rows]"
+
+
+#: Measured on labelled rows, or asked of Prometheus.
+HealthSource = Annotated[
+    Annotated[Sample, Tag("[rows]")] | Annotated[PromQuery, Tag("[query]")], Discriminator(_kind_of_health)
+]
 
 
 class Model(Frozen):
@@ -123,7 +143,22 @@ class Model(Frozen):
     learns_from: tuple[Name, ...] = ()
     #: The service's base URL. It speaks MLflow's scoring protocol and says its version in ``X-Model-Version``.
     service: str | None = None
-    health: Sample | None = None
+    #: How it shows which version it serves: it says so, or, where it says none, by answering as that version does.
+    served_by: Literal["version", "predictions"] = "version"
+    reload: Reload | None = None
+    #: How another version is made of good data, and when it may take the place of the one in production.
+    training: Training | None = None
+    contest: Contest = Contest()
+
+    @property
+    def server(self) -> str | None:
+        """Where its service runs, without what is its own in the address: several models may be served there."""
+        if self.service is None:
+            return None
+        parts = urlsplit(self.service)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    health: HealthSource | None = None
 
 
 class AnchorPlace(Frozen):
@@ -177,10 +212,14 @@ class Playbook(Frozen):
         for severity, names in self.tell.items():
             _known(f"tell.{int(severity)}", names, self.channels, "channels")
         for name, model in self.models.items():
-            sample = (model.health.dataset,) if model.health else ()
+            sample = (model.health.dataset,) if isinstance(model.health, Sample) else ()
             _known(f"models.{name}", (*model.learns_from, *sample), self.datasets, "datasets")
-            if model.health and not model.service:
+            if model.training and len(model.learns_from) != 1:
+                raise ValueError(f"models.{name} has a training, which is for a model that learns_from one dataset")
+            if isinstance(model.health, Sample) and not model.service:
                 raise ValueError(f"models.{name} has a health but no service: health is measured over the service")
+            if model.reload and not model.service:
+                raise ValueError(f"models.{name} has a reload but no service that could be seen to serve")
         return self
 
     @property

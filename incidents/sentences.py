@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
@@ -9,7 +10,7 @@ from pydantic import JsonValue
 
 from incidents import events as e
 from incidents.events import Body, Event
-from incidents.models import Mode, Plan, Verdict, canonical
+from incidents.models import Health, Mode, Plan, Verdict, canonical
 
 #: What a sentence says of a plan whose record it does not have.
 _UNKNOWN = "a plan that is not on this record"
@@ -71,6 +72,17 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"undid {_action(known, plan_hash)}"
         case e.Moved():
             return moved(body)
+        case e.Reloading():
+            return f"told {body.url} to load version {body.version} of {body.model}, which it does not serve"
+        case e.Contested():
+            won = "may take" if body.verdict.health is Health.healthy else "may not take"
+            return f"version {body.challenger} {won} the place of {body.champion}: {body.verdict.why}"
+        case e.Joined():
+            return f"{body.incident}, of severity {int(body.severity)}, has the same cause and waits for this"
+        case e.Deferred():
+            return f"waits for {body.to}, which is about its cause"
+        case e.Released():
+            return f"looks again, for {body.by} has ended: {body.why}"
         case e.Failed():
             return f"{body.step} broke: {body.error}"
         case e.Escalated():
@@ -135,7 +147,18 @@ def _verdict(verdict: Verdict) -> str:
 
 def _taught(body: e.Traced) -> str:
     learned = [f"{model} {', '.join(versions)}" for model, versions in body.models.items() if versions]
-    return "; ".join(learned) or "no model"
+    said = "; ".join(learned) or "no model"
+    if not body.in_production:
+        return said
+    size = radius([f"dataset:{body.dataset}", *(f"model:{name}" for name in body.in_production)], len(body.services))
+    return f"{said}. Blast radius: {size}"
+
+
+def radius(assets: Iterable[str], services: int = 0) -> str:
+    """How much it is, kind by kind: ``1 dataset, 12 models, 3 services``."""
+    counts = Counter(asset.partition(":")[0] for asset in assets)
+    counts["service"] += services
+    return ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in sorted(counts.items()) if count)
 
 
 def _where(body: e.AutonomyReset) -> str:

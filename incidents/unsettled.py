@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import AwareDatetime
 from sqlalchemy import select
 
-from incidents import approvals, questions
+from incidents import approvals, questions, starting
 from incidents import events as e
 from incidents.incident import Incident, find
 from incidents.ledger import Ledger, Writer
@@ -29,7 +29,7 @@ GRACE = timedelta(minutes=3)
 SILENCE = timedelta(minutes=10)
 
 #: What others put on the record of an incident that nobody is at work on.
-_NOT_WORK = (e.Alerted, e.AlertEnded, e.Told)
+_NOT_WORK = (e.Alerted, e.AlertEnded, e.Joined, e.Told)
 
 
 class Still(Frozen):
@@ -69,7 +69,7 @@ def start_again(ledger: Ledger, playbook: Playbook, lying: Still, actor: str) ->
             why = f"its run died, and so did {MOST} more; the record ends with: {_last_word(incident)}"
             approvals.hand_over(writer, playbook, incident, why, actor)
             return why
-        approvals.start(writer, incident, f"{prefix}{number}")
+        starting.start(writer, incident, f"{prefix}{number}")
         return f"started again, {number} of {MOST} times"
 
 

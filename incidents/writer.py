@@ -15,10 +15,13 @@ from incidents.events import (
     Approved,
     AskedFor,
     Body,
+    Deferred,
     Escalated,
     Event,
+    Joined,
     NotConfirmed,
     Opened,
+    Released,
     Resolved,
     storable,
 )
@@ -140,17 +143,17 @@ class Writer:
         match body:
             case Opened():
                 self._keep_opened(number, body, at)
-            case Alerted(alert=alert):
-                severity = int(alert.severity)
+            case Alerted() | Joined():
+                severity = int(body.alert.severity if isinstance(body, Alerted) else body.severity)
                 self._worst[number] = min(severity, self._worst.get(number, severity))
             case Resolved() | NotConfirmed():
                 moment = at.isoformat(timespec="microseconds")
                 closed = {"status": _CLOSING[type(body)], "closed_at": moment, "live": None}
                 self.connection.execute(update(_found).where(_found.c.number == number).values(closed))
-            case Escalated() | AskedFor():
+            case Escalated() | AskedFor() | Deferred():
                 status = Status.escalated if isinstance(body, Escalated) else Status.waiting
                 self.connection.execute(update(_found).where(_found.c.number == number).values(status=status))
-            case Approved() | ApprovalVoid():
+            case Approved() | ApprovalVoid() | Released():
                 waiting = update(_found).where(_found.c.number == number, _found.c.status == Status.waiting)
                 self.connection.execute(waiting.values(status=Status.open))
 

@@ -73,7 +73,7 @@ def _filled(tree: Any, variables: Mapping[str, str]) -> tuple[Any, list[tuple[_P
 
 
 def _finding(path: Path, tree: Any, item: Any, kind: type[BaseModel]) -> str:
-    where = tuple(part for part in item["loc"] if part != "[key]")
+    where = tuple(part for part in item["loc"] if not str(part).startswith("["))
     name = ".".join(str(part) for part in where)
     if item["type"] == "extra_forbidden":
         close = difflib.get_close_matches(str(where[-1]), _field_names(kind.model_json_schema()), n=1)

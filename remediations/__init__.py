@@ -1,9 +1,11 @@
 """What may be done to production. ``ALL`` is the table of contents of everything that can change it."""
 
 from remediations.base import Remediation
+from remediations.promote_model import PromoteModel
+from remediations.retrain_model import RetrainModel
 from remediations.revert_model import RevertModel
 from remediations.rollback_dataset import RollbackDataset
 
-ALL: tuple[type[Remediation], ...] = (RevertModel, RollbackDataset)
+ALL: tuple[type[Remediation], ...] = (PromoteModel, RetrainModel, RevertModel, RollbackDataset)
 
-__all__ = ["ALL", "Remediation", "RevertModel", "RollbackDataset"]
+__all__ = ["ALL", "PromoteModel", "Remediation", "RetrainModel", "RevertModel", "RollbackDataset"]

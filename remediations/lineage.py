@@ -6,8 +6,20 @@ digest reads only the first 10,000 rows, so it is never a version.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
+
 from remediations.base import CannotPlan
 from remediations.clients import registry
+
+T = TypeVar("T")
+
+#: Names or ids in one question: MLflow asks for them in the address, which servers keep short.
+IDS_AT_ONCE = 100
+#: Experiments in one question, and rows in one answer.
+EXPERIMENTS_AT_ONCE, ROWS_AT_ONCE = 10_000, 50_000
 
 
 def learned_from(model: str, version: int) -> set[tuple[str, str]]:
@@ -16,25 +28,32 @@ def learned_from(model: str, version: int) -> set[tuple[str, str]]:
     run_id = client.get_model_version(model, str(version)).run_id
     if not run_id:
         return set()
-    inputs = client.get_run(run_id).inputs.dataset_inputs
-    return {(entry.dataset.name, entry.dataset.digest) for entry in inputs}
+    return _inputs(client.get_run(run_id))
 
 
 def trained_on(dataset: str, version: str) -> dict[str, list[str]]:
-    """Every registered model with the versions of it, oldest first, that learned from one dataset version."""
-    client = registry()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    wanted = f"dataset.name = '{dataset}' AND dataset.digest = '{version}'"
-    found: dict[str, list[str]] = {}
-    token = None
-    while True:
-        runs = client.search_runs(experiments, filter_string=wanted, page_token=token)
-        for run in runs:
-            for learned in client.search_model_versions(f"run_id = '{run.info.run_id}'"):
-                found.setdefault(learned.name, []).append(str(learned.version))
-        token = runs.token
-        if not token:
-            return {model: sorted(versions, key=int) for model, versions in sorted(found.items())}
+    """Every registered model with the versions of it, oldest first, that learned from one dataset version.
+
+    What was deleted counts as well: a run or an experiment in MLflow's trash has taught what it has taught. A few
+    round trips whatever the size, and nothing is kept from one look to the next, so nothing can be out of date.
+    """
+    client, found = registry(), dict[str, set[int]]()
+    for run_ids in _chunks(_runs(dataset, version), IDS_AT_ONCE):
+        one_of = f"run_id IN ({', '.join(map(repr, run_ids))})"
+        for learned in _all(partial(client.search_model_versions, one_of)):
+            found.setdefault(learned.name, set()).add(int(learned.version))
+    return {model: [str(number) for number in sorted(numbers)] for model, numbers in sorted(found.items())}
+
+
+def in_production(aliases: Mapping[str, str]) -> dict[str, int]:
+    """Model -> the version that its alias points at, of many at once; without those that have no such alias."""
+    client, found = registry(), dict[str, int]()
+    for names in _chunks(sorted(aliases), IDS_AT_ONCE):
+        one_of = f"name IN ({', '.join(map(repr, names))})"
+        for model in _all(partial(client.search_registered_models, one_of)):
+            if aliases[model.name] in model.aliases:
+                found[model.name] = int(model.aliases[aliases[model.name]])
+    return found
 
 
 def serving(model: str, alias: str) -> int:
@@ -55,3 +74,40 @@ def serving(model: str, alias: str) -> int:
     if alias not in aliases:
         raise CannotPlan(f"{model} has no alias {alias!r} in MLflow, so nothing says what is in production")
     return int(aliases[alias])
+
+
+def _runs(dataset: str, version: str) -> Iterator[str]:
+    """The ids of the runs that learned from a dataset version, in whatever experiment, deleted or not.
+
+    MLflow finds a run whose one dataset has the name and whose other has the digest, so the pair is looked for again.
+    """
+    from mlflow.entities import ViewType
+
+    client, whole = registry(), {"max_results": ROWS_AT_ONCE}
+    wanted = f"dataset.name = '{dataset}' AND dataset.digest = '{version}'"
+    experiments = _all(partial(client.search_experiments, view_type=ViewType.ALL, **whole))
+    ids = (experiment.experiment_id for experiment in experiments)
+    for some in _chunks(ids, EXPERIMENTS_AT_ONCE):
+        asked = {"filter_string": wanted, "run_view_type": ViewType.ALL, **whole}
+        for run in _all(partial(client.search_runs, some, **asked)):
+            if (dataset, version) in _inputs(run):
+                yield run.info.run_id
+
+
+def _inputs(run: Any) -> set[tuple[str, str]]:
+    return {(entry.dataset.name, entry.dataset.digest) for entry in run.inputs.dataset_inputs}
+
+
+def _all(search: Callable[..., Any]) -> Iterator[Any]:
+    """Every row of every page of one of MLflow's searches."""
+    page = search()
+    yield from page
+    while page.token:
+        page = search(page_token=page.token)
+        yield from page
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some

@@ -78,6 +78,7 @@ class Blinking(Frozen):
     told: list[Health]
     subject: str = "model:fraud"
     patient: bool = True
+    consecutive: int = 1
 
     def look(self) -> Look:
         """The next thing that there is to see."""

@@ -42,7 +42,8 @@ def test_what_if_prints_every_gate_and_does_nothing(run: Run, ledger: Ledger) ->
     head, *lines = result.stdout.splitlines()
     assert head == "rollback_dataset on dataset:transactions at severity 2: the gates would say run"
     assert [line.split(" gate: ")[0].strip() for line in lines] == list(NAMES)
-    assert "    blast radius gate: run, it touches 2 assets, the limit is 5: dataset:transactions, model:fraud" in lines
+    touched = "it touches 2 assets, the limit is 5: dataset:transactions, model:fraud"
+    assert f"    blast radius gate: run, {touched}. Blast radius: 1 dataset, 1 model, 1 service" in lines
     assert ledger.events() == []
     low = run(*WHAT_IF[:4], "4", *WHAT_IF[5:], *KNOWN)
     assert (low.exit_code, "the gates would say ask" in low.stdout) == (1, True)

@@ -57,6 +57,10 @@ SENTENCES: list[tuple[Body, str]] = [
         "transactions v2 taught fraud 2, 3",
     ),
     (
+        e.Traced(dataset="d", version="v2", models={"a": ["1"], "b": ["2"]}, in_production=("a", "b"), services=("s",)),
+        "d v2 taught a 1; b 2. Blast radius: 1 dataset, 2 models, 1 service",
+    ),
+    (
         e.Planned(plan=PLAN),
         "rollback_dataset: dataset:transactions version 20261123T065800Z -> 20261122T060000Z",
     ),
@@ -105,6 +109,20 @@ SENTENCES: list[tuple[Body, str]] = [
     (e.Moved(before=None, after="3"), "seen at version 3; nothing was known before, it is not known by whom"),
     (e.Moved(before="3", after="4", by="anna"), "seen at version 4; it was 3, moved by anna"),
     (e.Moved(before="4", after=None), "seen to be gone; it was 4, it is not known by whom"),
+    (
+        e.Reloading(model="fraud", version="2", url="http://127.0.0.1/reload"),
+        "told http://127.0.0.1/reload to load version 2 of fraud, which it does not serve",
+    ),
+    (
+        e.Contested(champion=2, challenger=3, verdict=BAD),
+        "version 3 may not take the place of 2: amount is in cents",
+    ),
+    (
+        e.Joined(incident="INC-8", severity=Severity.critical),
+        "INC-8, of severity 1, has the same cause and waits for this",
+    ),
+    (e.Deferred(to="INC-7"), "waits for INC-7, which is about its cause"),
+    (e.Released(by="INC-7", why="good again"), "looks again, for INC-7 has ended: good again"),
     (e.Failed(step="data", error="TimeoutError: "), "data broke: TimeoutError: "),
     (e.Escalated(to="data engineer", why="no safe plan"), "handed over to the data engineer: no safe plan"),
     (e.Resolved(why="good again"), "resolved: good again"),
