@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from incidents.models import Category, Frozen, Plan, Risk, Verdict
-from incidents.redaction import redact_tree
+from incidents.models import Category, Frozen, Health, Plan, Risk, Verdict
+from incidents.redaction import redact, redact_tree
 
 
 class RemediationError(Exception):
@@ -22,6 +22,10 @@ class CannotPlan(RemediationError):
 
 class Conflict(RemediationError):
     """The world is no longer what the plan, or our own change, left: somebody else moved it, and it stays so."""
+
+
+class CannotUndo(RemediationError):
+    """What was done cannot be taken back. A person is needed."""
 
 
 class Remediation(Frozen, ABC):
@@ -84,4 +88,14 @@ class Remediation(Frozen, ABC):
 
         Raises:
             Conflict: the world is neither ``plan.after`` nor ``plan.before``; nothing was changed.
+            CannotUndo: the action is not ``reversible``; nothing was changed.
         """
+
+
+def verified(action: Remediation, plan: Plan) -> Verdict:
+    """What ``verify`` says. What could not be looked at is inconclusive: an error is not a failure."""
+    try:
+        return action.verify(plan)
+    except Exception as error:  # whatever stands between us and the target
+        why = f"{plan.target} could not be looked at: {type(error).__name__}: {error}"
+        return Verdict(health=Health.inconclusive, why=redact(why))
