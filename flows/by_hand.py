@@ -12,6 +12,7 @@ from pydantic import Field
 
 from flows.case import Case, Outcome, begin, ended, step
 from flows.checks import Check, DatasetCheck, ModelCheck
+from flows.service_checks import ServiceCheck, probe
 from flows.steps import escalate, remediate, resolve, undo
 from incidents import events as e
 from incidents.incident import Attempt, find
@@ -19,7 +20,18 @@ from incidents.ledger import ledger
 from incidents.models import Plan, Severity
 from incidents.playbook import playbook
 from incidents.redaction import redact
-from remediations import ALL, Remediation, RevertModel, RollbackDataset
+from remediations import (
+    ALL,
+    FailOverSource,
+    FreeDisk,
+    GrowVolume,
+    Remediation,
+    RestartService,
+    RevertModel,
+    RollbackDataset,
+    RollbackService,
+    ScaleService,
+)
 
 Do = Literal["plan", "apply", "undo"]
 Who = Annotated[str, Field(min_length=2, max_length=60)]
@@ -133,12 +145,29 @@ def _check_of(action: Remediation) -> Check | None:
         return DatasetCheck(dataset=name)
     if kind == "model" and name in playbook().models and playbook().models[name].health:
         return ModelCheck(model=name)
+    if kind in {"disk", "pipeline", "service"} and probe(action.subject()):
+        return ServiceCheck(asset=action.subject())
     return None
 
 
+fail_over_source = _by_hand(FailOverSource)
+free_disk = _by_hand(FreeDisk)
+grow_volume = _by_hand(GrowVolume)
+restart_service = _by_hand(RestartService)
 revert_model = _by_hand(RevertModel)
 rollback_dataset = _by_hand(RollbackDataset)
+rollback_service = _by_hand(RollbackService)
+scale_service = _by_hand(ScaleService)
 
 #: Action -> its flow; a test holds this against ``remediations.ALL`` and against ``prefect.yaml``.
-FLOWS = {"revert_model": revert_model, "rollback_dataset": rollback_dataset}
+FLOWS = {
+    "fail_over_source": fail_over_source,
+    "free_disk": free_disk,
+    "grow_volume": grow_volume,
+    "restart_service": restart_service,
+    "revert_model": revert_model,
+    "rollback_dataset": rollback_dataset,
+    "rollback_service": rollback_service,
+    "scale_service": scale_service,
+}
 assert set(FLOWS) == {kind.name() for kind in ALL}  # an action without a form is an error of ours

@@ -1,9 +1,35 @@
 """What may be done to production. ``ALL`` is the table of contents of everything that can change it."""
 
 from remediations.base import Remediation
+from remediations.fail_over_source import FailOverSource
+from remediations.free_disk import FreeDisk
+from remediations.grow_volume import GrowVolume
+from remediations.restart_service import RestartService
 from remediations.revert_model import RevertModel
 from remediations.rollback_dataset import RollbackDataset
+from remediations.rollback_service import RollbackService
+from remediations.scale_service import ScaleService
 
-ALL: tuple[type[Remediation], ...] = (RevertModel, RollbackDataset)
+ALL: tuple[type[Remediation], ...] = (
+    FailOverSource,
+    FreeDisk,
+    GrowVolume,
+    RestartService,
+    RevertModel,
+    RollbackDataset,
+    RollbackService,
+    ScaleService,
+)
 
-__all__ = ["ALL", "Remediation", "RevertModel", "RollbackDataset"]
+__all__ = [
+    "ALL",
+    "FailOverSource",
+    "FreeDisk",
+    "GrowVolume",
+    "Remediation",
+    "RestartService",
+    "RevertModel",
+    "RollbackDataset",
+    "RollbackService",
+    "ScaleService",
+]

@@ -9,7 +9,9 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from incidents.models import Category, Frozen, Health, Plan, Risk, Verdict
+from incidents.playbook import Playbook
 from incidents.redaction import redact, redact_tree
+from remediations.permissions import Statement
 
 
 class RemediationError(Exception):
@@ -43,6 +45,11 @@ class Remediation(Frozen, ABC):
     reversible: ClassVar[bool] = True
     #: What it must be allowed to do, one line each: ``s3:PutObject datasets/NAME/current``.
     permissions: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # who needs AWS reads it
+        """What it needs of AWS for the assets that a playbook declares, one by one; nothing where it needs no AWS."""
+        return ()
 
     #: Every action says why, so that what it leaves beside the change leads back to the record.
     because: str = Field("", max_length=300, description="Why: the incident's name, or your reason.")

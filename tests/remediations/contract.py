@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
@@ -45,11 +46,18 @@ class World(ABC):
     def meddle(self) -> None:
         """Change the target as a third party would: neither as the plan found it nor as it wants it."""
 
+    @contextmanager
+    def hidden(self, line: Line) -> Iterator[None]:
+        """Inside, what the action looks at can't be looked at: by default, no server answers."""
+        with line.cut():
+            yield
+
 
 class Line:
     """The line to production: counts what goes over it, dies after so many calls, or lets nothing through.
 
-    Every client of ``remediations.clients`` sends through one of three classes, so it does not matter whose it is.
+    Every client of ``remediations.clients`` sends through one of three classes, so it does not matter whose it is. A
+    file that is deleted counts as a call as well.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -65,6 +73,7 @@ class Line:
             (httpx.HTTPTransport, "handle_request", httpx.ConnectError),
         ]:
             patch.setattr(kind, name, self._through(getattr(kind, name), away))
+        patch.setattr(Path, "unlink", self._through(Path.unlink, PermissionError))
 
     def _through(self, send: Any, away: type[Exception]) -> Any:
         def counted(*arguments: Any, **named: Any) -> Any:

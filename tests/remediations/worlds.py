@@ -16,6 +16,7 @@ from remediations import RevertModel, RollbackDataset
 from remediations.clients import registry, s3
 from remediations.datasets import open_store
 from tests.remediations.contract import World
+from tests.remediations.worlds_infrastructure import INFRASTRUCTURE
 
 
 def judge(ledger: Ledger, subject: str, version: str) -> None:
@@ -95,5 +96,5 @@ class RollbackDatasetWorld(World):
         self.store.move(theirs, expect=self.store.current())
 
 
-#: Every action needs one; a test holds this against ``remediations.ALL``.
-WORLDS: tuple[type[World], ...] = (RevertModelWorld, RollbackDatasetWorld)
+#: Every action needs at least one; a test holds this against ``remediations.ALL``.
+WORLDS: tuple[type[World], ...] = (*INFRASTRUCTURE, RevertModelWorld, RollbackDatasetWorld)
