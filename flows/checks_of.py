@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flows.checks import Check, DatasetCheck, ModelCheck
 from flows.checks_prometheus import QueryCheck
+from flows.service_checks import ServiceCheck, probe
 from incidents.playbook import playbook
 from incidents.upkeep import PromQuery
 
@@ -16,6 +17,8 @@ def check_of(asset: str) -> Check | None:
         return DatasetCheck(dataset=name)
     if kind == "model" and name in declared.models and declared.models[name].health:
         return model_check(name)
+    if kind in {"disk", "pipeline", "service"} and probe(asset):
+        return ServiceCheck(asset=asset)
     return None
 
 

@@ -13,6 +13,7 @@ from flows.checks import Check, Look, see
 from incidents import events as e
 from incidents.models import Health, Verdict
 from incidents.playbook import Watch
+from remediations import pointers
 
 #: The wait between the first two looks, in seconds; it doubles from look to look, up to the playbook's.
 SOON = 0.1
@@ -31,7 +32,8 @@ async def confirm(case: Case, check: Check) -> Verdict:
 
     def work() -> Look:
         look = _look_until(check, {Health.healthy, Health.unhealthy}, window)
-        see(check.subject, actor=case.actor, incident=case.name)
+        if check.subject in pointers.declared():
+            see(check.subject, actor=case.actor, incident=case.name)
         return look
 
     look = await step(f"confirm {check.subject}", work)

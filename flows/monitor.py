@@ -8,6 +8,7 @@ from prefect.artifacts import acreate_table_artifact
 from flows.case import step
 from flows.checks import Check, DatasetCheck, Look, see
 from flows.checks_of import model_check
+from flows.service_checks import ServiceCheck
 from incidents.events import Judged
 from incidents.ledger import ledger
 from incidents.playbook import playbook
@@ -19,7 +20,7 @@ async def monitor() -> list[Look]:
     """Which versions are good today?
 
     1. Run every declared dataset's suite over its current version.
-    2. Measure every declared model on rows whose truth is known, over its live service.
+    2. Measure every declared model on rows whose truth is known, over its live service; and every declared service.
     3. See where every pointer is, and put on the record what somebody else moved.
     4. Put each verdict on the record; a rollback goes only to what was found healthy here or in an incident.
     """
@@ -37,9 +38,10 @@ async def monitor() -> list[Look]:
 
 
 def checks() -> list[Check]:
-    """A check for every declared asset that has a suite or a health."""
+    """A check for every declared dataset, model and service that has a suite or a health."""
     declared = playbook()
     return [
         *(DatasetCheck(dataset=name) for name, dataset in declared.datasets.items() if dataset.suite),
         *(model_check(name) for name, model in declared.models.items() if model.health),
+        *(ServiceCheck(asset=f"service:{name}") for name, it in declared.services.items() if it.health),
     ]

@@ -12,7 +12,17 @@ from incidents.gates.reach import reach
 from incidents.ledger import ledger
 from incidents.models import Frozen, Plan, Severity
 from incidents.playbook import playbook
-from remediations import Remediation, RevertModel, RollbackDataset
+from remediations import (
+    FailOverSource,
+    FreeDisk,
+    GrowVolume,
+    Remediation,
+    RestartService,
+    RevertModel,
+    RollbackDataset,
+    RollbackService,
+    ScaleService,
+)
 
 
 class Readiness(Frozen):
@@ -51,6 +61,16 @@ def actions() -> list[Remediation]:
     return [
         *(RollbackDataset(dataset=name, even_if_good=True) for name, it in declared.datasets.items() if it.suite),
         *(RevertModel(model=name, even_if_good=True) for name in declared.models),
+        *(
+            RollbackService(service=name, even_if_good=True)
+            for name, it in declared.services.items()
+            if it.has_versions
+        ),
+        *(ScaleService(service=name) for name, it in declared.services.items() if it.bounds),
+        *(RestartService(service=name) for name, it in declared.services.items() if it.runs_on.kind == "ecs"),
+        *(FailOverSource(pipeline=name) for name in declared.pipelines),
+        *(FreeDisk(disk=name) for name, it in declared.disks.items() if it.retention),
+        *(GrowVolume(disk=name) for name, it in declared.disks.items() if it.volume),
     ]
 
 

@@ -19,7 +19,7 @@ from incidents.incident import Incident
 from incidents.leases import Held, Lost, check_lease, lease
 from incidents.models import Frozen, Health, Plan, Status, Verdict
 from incidents.settings import settings
-from remediations.base import Conflict, Remediation
+from remediations.base import Conflict, Remediation, verified
 from remediations.lineage import in_production, trained_on
 
 __all__ = ["Fix", "confirm", "escalate", "not_confirmed", "remediate", "resolve", "trace", "undo", "watch", "well"]
@@ -77,7 +77,7 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
             await step(f"apply {plan.action}", _apply, case, action, plan)
         if verdict is None:
             verdict = await _verify(case, action, plan, symptom)
-        if verdict.health is Health.unhealthy and not attempt.undone:
+        if verdict.health is Health.unhealthy and action.reversible and not attempt.undone:
             await step(f"undo {plan.action}", undo, case, action, plan, verdict.why)
     except Refused as refused:
         return Fix(done=False, why=str(refused))
@@ -86,7 +86,7 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
         return Fix(done=False, why=str(refused))
     if verdict.health is Health.healthy:
         return Fix(done=True, why=f"{plan.summary}; {verdict.why}")
-    left = "undone" if verdict.health is Health.unhealthy else "left as it is"
+    left = "undone" if verdict.health is Health.unhealthy and action.reversible else "left as it is"
     return Fix(done=False, why=f"{plan.summary} was not seen to help, and was {left}: {verdict.why}")
 
 
@@ -149,7 +149,7 @@ def _apply(case: Case, action: Remediation, plan: Plan) -> None:
 
 async def _verify(case: Case, action: Remediation, plan: Plan, symptom: Check | None) -> Verdict:
     """Has the target moved, and is the symptom gone?"""
-    verdict = await step(f"verify {plan.action}", action.verify, plan)
+    verdict = await step(f"verify {plan.action}", verified, action, plan)
     if verdict.health is Health.healthy and symptom is not None:
         verdict = await watch(case, symptom)
     case.record(e.Verified(plan=plan.hash, verdict=verdict), subject=plan.target)

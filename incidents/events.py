@@ -90,6 +90,16 @@ class Traced(Frozen):
     services: tuple[str, ...] = ()
 
 
+class Triaged(Frozen):
+    """What was looked at first, before anything was decided: metrics, recent deployments, quotas."""
+
+    kind: Literal["triaged"] = "triaged"
+    #: What was seen, by what was looked at.
+    evidence: dict[str, JsonValue]
+    #: What could not be seen, and why; it keeps nobody from going on.
+    missing: dict[str, str] = Field(default_factory=dict)
+
+
 class Planned(Frozen):
     """An action looked and said exactly what it would change."""
 
@@ -404,6 +414,7 @@ Body = Annotated[
     | Checked
     | Judged
     | Traced
+    | Triaged
     | Planned
     | NotPlanned
     | Gated

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from incidents.assets import Disk, Pipeline, Service
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
@@ -198,6 +199,9 @@ class Playbook(Frozen):
     routes: tuple[Route, ...]
     datasets: dict[Name, Dataset] = Field(default_factory=dict)
     models: dict[Name, Model] = Field(default_factory=dict)
+    services: dict[Name, Service] = Field(default_factory=dict)
+    pipelines: dict[Name, Pipeline] = Field(default_factory=dict)
+    disks: dict[Name, Disk] = Field(default_factory=dict)
     #: Where the head of the record is kept outside; nowhere unless given.
     anchors: tuple[AnchorPlace, ...] = ()
     #: SHA-256 of the file, so that a decision on the record names the playbook that made it.
@@ -239,9 +243,15 @@ class Playbook(Frozen):
         return next((route for route in self.routes if route.matches(alert)), None)
 
     def asset(self, name: str) -> str | None:
-        """The name if it is a declared asset: ``dataset:transactions``; None otherwise."""
+        """The name if it is a declared asset: ``dataset:transactions``, ``service:scoring``; None otherwise."""
         kind, _, rest = name.partition(":")
-        declared: dict[str, Container[str]] = {"dataset": self.datasets, "model": self.models}
+        declared: dict[str, Container[str]] = {
+            "dataset": self.datasets,
+            "disk": self.disks,
+            "model": self.models,
+            "pipeline": self.pipelines,
+            "service": self.services,
+        }
         return name if rest in declared.get(kind, ()) else None
 
 

@@ -41,6 +41,9 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"version {body.version} is {_verdict(body.verdict)}"
         case e.Traced():
             return f"{body.dataset} {body.version} taught {_taught(body)}"
+        case e.Triaged():
+            unseen = f"; could not see {', '.join(body.missing)}" if body.missing else ""
+            return f"looked first at {', '.join(body.evidence) or 'nothing'}{unseen}"
         case e.Planned(plan=plan):
             return f"{plan.action}: {plan.target} {change(plan)}"
         case e.NotPlanned():

@@ -45,7 +45,12 @@ class Answer(Frozen):
 
 
 def asset_of(target: str) -> str:
-    """The asset that a pointer belongs to: ``models:/fraud@champion`` is that of ``model:fraud``."""
+    """The asset that a pointer belongs to: ``models:/fraud@champion`` is that of ``model:fraud``.
+
+    What is about one side of a service, ``service:scoring@version``, belongs to ``service:scoring``.
+    """
+    if target.startswith("service:"):
+        return target.partition("@")[0]
     if target.startswith("models:/"):
         return f"model:{target.removeprefix('models:/').rpartition('@')[0]}"
     return target

@@ -8,8 +8,10 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
-from incidents.models import Category, Frozen, Plan, Risk, Verdict
-from incidents.redaction import redact_tree
+from incidents.models import Category, Frozen, Health, Plan, Risk, Verdict
+from incidents.playbook import Playbook
+from incidents.redaction import redact, redact_tree
+from remediations.permissions import Statement
 
 
 class RemediationError(Exception):
@@ -22,6 +24,10 @@ class CannotPlan(RemediationError):
 
 class Conflict(RemediationError):
     """The world is no longer what the plan, or our own change, left: somebody else moved it, and it stays so."""
+
+
+class CannotUndo(RemediationError):
+    """What was done cannot be taken back. A person is needed."""
 
 
 class Remediation(Frozen, ABC):
@@ -39,6 +45,11 @@ class Remediation(Frozen, ABC):
     reversible: ClassVar[bool] = True
     #: What it must be allowed to do, one line each: ``s3:PutObject datasets/NAME/current``.
     permissions: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # who needs AWS reads it
+        """What it needs of AWS for the assets that a playbook declares, one by one; nothing where it needs no AWS."""
+        return ()
 
     #: Every action says why, so that what it leaves beside the change leads back to the record.
     because: str = Field("", max_length=300, description="Why: the incident's name, or your reason.")
@@ -84,4 +95,14 @@ class Remediation(Frozen, ABC):
 
         Raises:
             Conflict: the world is neither ``plan.after`` nor ``plan.before``; nothing was changed.
+            CannotUndo: the action is not ``reversible``; nothing was changed.
         """
+
+
+def verified(action: Remediation, plan: Plan) -> Verdict:
+    """What ``verify`` says. What could not be looked at is inconclusive: an error is not a failure."""
+    try:
+        return action.verify(plan)
+    except Exception as error:  # whatever stands between us and the target
+        why = f"{plan.target} could not be looked at: {type(error).__name__}: {error}"
+        return Verdict(health=Health.inconclusive, why=redact(why))

@@ -1,4 +1,4 @@
-"""Where production's pointers are now: an alias in MLflow, a dataset's ``current``."""
+"""Where production's pointers are now: an alias in MLflow, a dataset's ``current``, a service's version."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from remediations.base import CannotPlan
 from remediations.datasets import open_store
 from remediations.datasets.base import NotPublished
 from remediations.lineage import serving
+from remediations.services import open_service
 
 
 def look(asset: str) -> Sight:
@@ -24,6 +25,8 @@ def look(asset: str) -> Sight:
             return Sight(target=target, version=str(serving(name, alias)))
         except CannotPlan:
             return Sight(target=target, version=None)
+    if kind == "service":
+        return _service(name)
     try:
         current = open_store(playbook().datasets[name].store, name).current()
     except NotPublished:
@@ -34,4 +37,16 @@ def look(asset: str) -> Sight:
 def declared() -> list[str]:
     """Every declared asset that has a pointer."""
     book = playbook()
-    return [*(f"dataset:{name}" for name in book.datasets), *(f"model:{name}" for name in book.models)]
+    return [
+        *(f"dataset:{name}" for name in book.datasets),
+        *(f"model:{name}" for name in book.models),
+        *(f"service:{name}" for name, service in book.services.items() if service.has_versions),
+    ]
+
+
+def _service(name: str) -> Sight:
+    target = f"service:{name}@version"
+    try:
+        return Sight(target=target, version=open_service(playbook().services[name]).version())
+    except CannotPlan:
+        return Sight(target=target, version=None)

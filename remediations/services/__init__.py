@@ -1,0 +1,39 @@
+"""Where services run: ECS, Auto Scaling groups, SageMaker, Kubernetes. One interface, one file each."""
+
+from __future__ import annotations
+
+from incidents.assets import Asg, Ecs, Kubernetes, SageMaker, Service
+from incidents.playbook import playbook
+from remediations.base import CannotPlan
+from remediations.services.asg import AutoScalingGroup
+from remediations.services.base import Running
+from remediations.services.ecs import EcsService
+from remediations.services.kubernetes import KubernetesDeployment
+from remediations.services.sagemaker import SageMakerVariant
+
+__all__ = ["Running", "declared", "open_service"]
+
+
+def declared(name: str) -> Service:
+    """A service as the playbook declares it.
+
+    Raises:
+        CannotPlan: it does not.
+    """
+    found = playbook().services.get(name)
+    if found is None:
+        raise CannotPlan(f"the playbook declares no service {name!r}; what is not declared is never changed")
+    return found
+
+
+def open_service(service: Service) -> Running:
+    """The service where it runs; touches nothing yet."""
+    match service.runs_on:
+        case Ecs() as place:
+            return EcsService(place)
+        case Asg() as place:
+            return AutoScalingGroup(place)
+        case SageMaker() as place:
+            return SageMakerVariant(place)
+        case Kubernetes() as place:
+            return KubernetesDeployment(place)
