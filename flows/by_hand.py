@@ -14,12 +14,26 @@ from flows.case import Case, Outcome, begin, ended, step
 from flows.checks import Check, DatasetCheck, ModelCheck
 from flows.steps import escalate, remediate, resolve, undo
 from incidents import events as e
+from incidents.agreement import agreed
 from incidents.incident import Attempt, find
 from incidents.ledger import ledger
 from incidents.models import Plan, Severity
 from incidents.playbook import playbook
 from incidents.redaction import redact
-from remediations import ALL, Remediation, RevertModel, RollbackDataset
+from remediations import (
+    ALL,
+    BlockPublicAccess,
+    DeactivateAccessKey,
+    DenyBucketAccess,
+    IsolateService,
+    PreserveEvidence,
+    QuarantineModel,
+    Remediation,
+    RevertModel,
+    RollbackDataset,
+    RotateSecret,
+    TightenInput,
+)
 
 Do = Literal["plan", "apply", "undo"]
 Who = Annotated[str, Field(min_length=2, max_length=60)]
@@ -46,7 +60,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
             action: What is to be changed.
             asked_by: Who you are; it goes on the record.
             do: plan says what would change and changes nothing; apply does it; undo takes back the last apply.
-            incident: The incident that it belongs to, INC-7 for instance. Empty: it becomes one of its own.
+            incident: The incident that it belongs to, INC-7 for instance. Empty: the one open on its asset, or a new one.
         """
         asked: Remediation = action
         if do == "plan":
@@ -93,6 +107,12 @@ async def _undo(case: Case, action: Remediation) -> Outcome:
     name, attempt = found
     original = type(action).model_validate(attempt.plan.parameters)
     theirs = Case(name, actor=case.actor, person=case.person)
+    if original.undo_needs > 1:
+        agrees = e.UndoAgreed(plan=attempt.plan.hash, why=action.because, needed=original.undo_needs)
+        theirs.record(agrees, subject=attempt.plan.target)
+        missing = original.undo_needs - len(agreed(theirs.incident, attempt.plan.hash, theirs.playbook))
+        if missing > 0:
+            return await escalate(case, f"{missing} more has to ask for {attempt.plan.summary} to be taken back")
     await step(f"undo {action.name()}", undo, theirs, original, attempt.plan, action.because)
     return await resolve(case, f"undone, from {name}: {attempt.plan.summary}")
 
@@ -104,7 +124,7 @@ def _reason(action: Remediation, asked_by: str) -> str:
 
 
 def _open(action: Remediation, asked_by: str, because: str) -> str:
-    """Open an incident for what a person does outside of any, so that it stands on the record like all else."""
+    """The incident that stands open about the asset; else a new one, so that it is on the record like all else."""
     opened = e.Opened(
         category=action.category,
         severity=Severity.medium,
@@ -112,7 +132,7 @@ def _open(action: Remediation, asked_by: str, because: str) -> str:
         title=f"{action.name()} by hand: {because}",
     )
     with ledger().write() as writer:
-        return writer.open(opened, actor=f"person:{asked_by}")
+        return writer.live(opened.category, opened.asset) or writer.open(opened, actor=f"person:{asked_by}")
 
 
 def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
@@ -121,7 +141,7 @@ def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
             attempt = find(ledger(), event.incident).attempt(event.body.plan)
             if attempt.plan.action == action.name() and not attempt.undone:
                 original = type(action).model_validate(attempt.plan.parameters)
-                if original.subject() == action.subject():
+                if original.thing() == action.thing():
                     return event.incident, attempt
     return None
 
@@ -136,9 +156,28 @@ def _check_of(action: Remediation) -> Check | None:
     return None
 
 
+block_public_access = _by_hand(BlockPublicAccess)
+deactivate_access_key = _by_hand(DeactivateAccessKey)
+deny_bucket_access = _by_hand(DenyBucketAccess)
+isolate_service = _by_hand(IsolateService)
+preserve_evidence = _by_hand(PreserveEvidence)
+quarantine_model = _by_hand(QuarantineModel)
 revert_model = _by_hand(RevertModel)
 rollback_dataset = _by_hand(RollbackDataset)
+rotate_secret = _by_hand(RotateSecret)
+tighten_input = _by_hand(TightenInput)
 
 #: Action -> its flow; a test holds this against ``remediations.ALL`` and against ``prefect.yaml``.
-FLOWS = {"revert_model": revert_model, "rollback_dataset": rollback_dataset}
+FLOWS = {
+    "block_public_access": block_public_access,
+    "deactivate_access_key": deactivate_access_key,
+    "deny_bucket_access": deny_bucket_access,
+    "isolate_service": isolate_service,
+    "preserve_evidence": preserve_evidence,
+    "quarantine_model": quarantine_model,
+    "revert_model": revert_model,
+    "rollback_dataset": rollback_dataset,
+    "rotate_secret": rotate_secret,
+    "tighten_input": tighten_input,
+}
 assert set(FLOWS) == {kind.name() for kind in ALL}  # an action without a form is an error of ours

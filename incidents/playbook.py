@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from incidents.breach import Bucket, Evidence, IamUser, Input, ManagedSecret
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
@@ -124,6 +125,12 @@ class Model(Frozen):
     #: The service's base URL. It speaks MLflow's scoring protocol and says its version in ``X-Model-Version``.
     service: str | None = None
     health: Sample | None = None
+    #: The version that answers while the service is isolated: simple, and safe by itself. People have chosen it.
+    fallback: int | None = Field(default=None, ge=1)
+    #: What its service lets in, and how that is tightened.
+    input: Input | None = None
+    #: Whether a version with a pickle that can run anything, or that can't be read, may be gone back to.
+    unsafe_pickles: Literal["refuse", "allow"] = "refuse"
 
 
 class AnchorPlace(Frozen):
@@ -163,6 +170,12 @@ class Playbook(Frozen):
     routes: tuple[Route, ...]
     datasets: dict[Name, Dataset] = Field(default_factory=dict)
     models: dict[Name, Model] = Field(default_factory=dict)
+    #: What may be contained besides the above, by the names that alerts give them.
+    buckets: dict[Name, Bucket] = Field(default_factory=dict)
+    iam_users: dict[Name, IamUser] = Field(default_factory=dict)
+    secrets: dict[Name, ManagedSecret] = Field(default_factory=dict)
+    #: Where evidence is kept; nowhere unless given, and then nothing is contained without a person.
+    evidence: Evidence | None = None
     #: Where the head of the record is kept outside; nowhere unless given.
     anchors: tuple[AnchorPlace, ...] = ()
     #: SHA-256 of the file, so that a decision on the record names the playbook that made it.
@@ -202,7 +215,13 @@ class Playbook(Frozen):
     def asset(self, name: str) -> str | None:
         """The name if it is a declared asset: ``dataset:transactions``; None otherwise."""
         kind, _, rest = name.partition(":")
-        declared: dict[str, Container[str]] = {"dataset": self.datasets, "model": self.models}
+        declared: dict[str, Container[str]] = {
+            "bucket": self.buckets,
+            "dataset": self.datasets,
+            "iam_user": self.iam_users,
+            "model": self.models,
+            "secrets_manager": self.secrets,  # and not `secret:`, after which the redaction looks for one
+        }
         return name if rest in declared.get(kind, ()) else None
 
 

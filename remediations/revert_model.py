@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from incidents import known_good
 from incidents.leases import still_ours
@@ -18,6 +18,7 @@ from incidents.playbook import Model, playbook
 from remediations.base import CannotPlan, Conflict, Remediation
 from remediations.clients import registry
 from remediations.lineage import learned_from, serving
+from remediations.refusals import refused
 
 
 class RevertModel(Remediation):
@@ -26,7 +27,7 @@ class RevertModel(Remediation):
     category: ClassVar[Category] = Category.model
     risk: ClassVar[Risk] = Risk.medium
     permissions: ClassVar[tuple[str, ...]] = (
-        "mlflow: read registered models, model versions and runs",
+        "mlflow: read registered models, model versions, their artifacts and runs",
         "mlflow: set and delete aliases of the model",
         "mlflow: set and delete tags of its versions",
     )
@@ -34,6 +35,10 @@ class RevertModel(Remediation):
     model: str = Field(description="The registered model, as the playbook declares it.")
     to: int | None = Field(None, ge=1, description="A version that was verified good. Empty: the newest of them.")
     even_if_good: bool = Field(False, description="Leave the current version even where it was verified good.")
+    good_before: AwareDatetime | None = Field(
+        None,
+        description="Only what was verified good before this: the first sign of a breach. Its files are read again.",
+    )
 
     def subject(self) -> str:
         """``model:fraud``."""
@@ -47,6 +52,7 @@ class RevertModel(Remediation):
         passed_over: list[str] = []
         for candidate in self._candidates(current):
             problem = _problem(self.model, candidate, asset, bad)
+            problem = problem or refused(self.model, candidate, look=self.good_before is not None)
             if problem is None:
                 return self._plan(asset, current, candidate, passed_over)
             passed_over.append(f"not version {candidate}: {problem}")
@@ -84,7 +90,12 @@ class RevertModel(Remediation):
 
     def _candidates(self, current: int) -> list[int]:
         """The versions to try, best first: what is asked for; or the current one if it is good, then the newest."""
-        good = {int(version) for version in known_good.versions(ledger(), self.subject(), Health.healthy)}
+        known = (
+            known_good.good_before(ledger(), self.subject(), self.good_before)
+            if self.good_before
+            else known_good.versions(ledger(), self.subject(), Health.healthy)
+        )
+        good = {int(version) for version in known}
         if self.to is not None:
             if self.to not in good:
                 raise CannotPlan(f"version {self.to} of {self.model} was never verified good")

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOYMENTS: list[dict[str, Any]] = YAML(typ="safe").load((ROOT / "prefect.yaml").read_text())["deployments"]
 NAMES = {deployment["name"]: deployment for deployment in DEPLOYMENTS}
 #: Files in ``flows`` that hold no flow.
-WITHOUT_A_FLOW = {"__init__", "asking", "case", "checks", "looking", "ready", "steps"}
+WITHOUT_A_FLOW = {"__init__", "asking", "case", "checks", "hits", "looking", "ready", "steps"}
 
 
 @pytest.fixture(scope="module")

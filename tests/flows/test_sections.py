@@ -187,7 +187,7 @@ def test_entered_again_after_a_crash_it_goes_on_where_it_was(broken_system: Syst
     assert kinds(ledger, incident).count("planned") == 2, "one plan for the dataset, one for the model"
 
 
-@pytest.mark.parametrize(("section", "category"), [(infrastructure, "infrastructure"), (security, "security")])
+@pytest.mark.parametrize(("section", "category"), [(infrastructure, "infrastructure")])
 def test_a_section_without_steps_hands_over(
     section: object, category: str, ledger: Ledger, prefect_server: object
 ) -> None:
