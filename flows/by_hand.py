@@ -27,6 +27,7 @@ from remediations import (
     DenyBucketAccess,
     IsolateService,
     PreserveEvidence,
+    QuarantineDataset,
     QuarantineModel,
     Remediation,
     RevertModel,
@@ -60,7 +61,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
             action: What is to be changed.
             asked_by: Who you are; it goes on the record.
             do: plan says what would change and changes nothing; apply does it; undo takes back the last apply.
-            incident: The incident that it belongs to, INC-7 for instance. Empty: the one open on its asset, or a new one.
+            incident: The incident that it belongs to, INC-7 for instance. Empty: the asset's open one, or its own.
         """
         asked: Remediation = action
         if do == "plan":
@@ -161,6 +162,7 @@ deactivate_access_key = _by_hand(DeactivateAccessKey)
 deny_bucket_access = _by_hand(DenyBucketAccess)
 isolate_service = _by_hand(IsolateService)
 preserve_evidence = _by_hand(PreserveEvidence)
+quarantine_dataset = _by_hand(QuarantineDataset)
 quarantine_model = _by_hand(QuarantineModel)
 revert_model = _by_hand(RevertModel)
 rollback_dataset = _by_hand(RollbackDataset)
@@ -174,6 +176,7 @@ FLOWS = {
     "deny_bucket_access": deny_bucket_access,
     "isolate_service": isolate_service,
     "preserve_evidence": preserve_evidence,
+    "quarantine_dataset": quarantine_dataset,
     "quarantine_model": quarantine_model,
     "revert_model": revert_model,
     "rollback_dataset": rollback_dataset,

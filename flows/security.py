@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.case import Case, Outcome, Waiting, section, step
 from flows.checks import Check, DatasetCheck, ModelCheck
 from flows.hits import Hits, hits
-from flows.steps import escalate, remediate, watch
+from flows.steps import escalate, remediate, trace, watch
 from incidents import events as e
 from remediations import (
     BlockPublicAccess,
@@ -13,6 +13,7 @@ from remediations import (
     DenyBucketAccess,
     IsolateService,
     PreserveEvidence,
+    QuarantineDataset,
     QuarantineModel,
     Remediation,
     RevertModel,
@@ -29,10 +30,10 @@ from remediations.scanning import scan
 async def security(case: Case) -> Outcome:
     """Breaches, poisoned data, adversarial input, leaked keys.
 
-    1. See what the alerts say is hit, and when the first sign of it was.
+    1. See what the alerts say is hit, which models learned from it, and when the first sign was.
     2. Copy it, the record and the access logs to the bucket for evidence, and read them back.
        Where that is not possible, nothing is contained without a person.
-    3. Contain: shut the version in production away; block public access to a bucket; where a model is attacked
+    3. Contain: shut the versions in production away; block public access to a bucket; where a model is attacked
        through its input, tighten that, and isolate the service.
     4. Recover: bring each model and dataset back to the version last verified good before the first sign.
        A model without one is isolated. Look whether they are well.
@@ -43,9 +44,15 @@ async def security(case: Case) -> Outcome:
     if not hit.assets:
         return await escalate(case, "the alert names nothing that the playbook declares, so nothing was touched")
 
-    suspects = await step("find what is in production", _suspects, case, hit)
+    suspects = await step("find what is in production", _suspects, case, hit.assets)
+    taught = [
+        await trace(case, name, suspects[f"dataset:{name}"])
+        for name in hit.of("dataset")
+        if f"dataset:{name}" in suspects
+    ]
+    tainted = tuple(f"model:{name}" for names in taught for name in names if f"model:{name}" not in hit.assets)
     evidence = []
-    for asset in hit.assets:
+    for asset in (*hit.assets, *tainted):
         fix = await remediate(case, PreserveEvidence(asset=asset, incident=case.name, because=case.name), None)
         if not fix.done:
             return await escalate(case, f"nothing was contained, because there is no evidence of it yet: {fix.why}")
@@ -53,7 +60,7 @@ async def security(case: Case) -> Outcome:
     await step("look through the models", _scan, case, suspects)
 
     done = [await _do(case, action) for action in _contain(case, hit, suspects)]
-    done += [await _recover(case, asset, hit) for asset in suspects if not hit.by_input]
+    done += [await _recover(case, asset, hit) for asset in (*suspects, *tainted) if not hit.by_input]
     done += [await _do(case, action) for action in _cut_off(case, hit)]
     return await escalate(case, "\n".join((*done, *evidence)))
 
@@ -73,7 +80,12 @@ def _contain(case: Case, hit: Hits, suspects: dict[str, str]) -> list[Remediatio
         for name in hit.of("model")
         if f"model:{name}" in suspects
     ]
-    return [*shut, *blocked]
+    poisoned = [
+        QuarantineDataset(dataset=name, version=suspects[f"dataset:{name}"], because=because)
+        for name in hit.of("dataset")
+        if f"dataset:{name}" in suspects
+    ]
+    return [*poisoned, *shut, *blocked]
 
 
 def _cut_off(case: Case, hit: Hits) -> list[Remediation]:
@@ -118,14 +130,14 @@ async def _do(case: Case, action: Remediation) -> str:
     return f"{'done' if fix.done else 'NOT DONE'}: {action.name()}: {fix.why}"
 
 
-def _suspects(case: Case, hit: Hits) -> dict[str, str]:
+def _suspects(case: Case, assets: tuple[str, ...]) -> dict[str, str]:
     """Asset -> the version that was in production when the flow first looked; entered again, as it is on the record."""
     known = {
         event.subject: event.body.version
         for event in case.incident.events
         if isinstance(event.body, e.Suspected) and event.subject
     }
-    for asset in hit.assets:
+    for asset in assets:
         if asset not in known and asset.partition(":")[0] in ("model", "dataset"):
             version = pointers.look(asset).version
             if version is not None:

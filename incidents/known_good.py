@@ -7,6 +7,7 @@ from datetime import datetime
 from incidents.events import Event, Judged
 from incidents.ledger import Ledger
 from incidents.models import Health
+from incidents.quarantine import quarantined
 
 
 def verdicts(ledger: Ledger, subject: str) -> dict[str, Event]:
@@ -19,8 +20,10 @@ def verdicts(ledger: Ledger, subject: str) -> dict[str, Event]:
 
 
 def versions(ledger: Ledger, subject: str, health: Health) -> set[str]:
-    """The versions of an asset whose last settled verdict is ``health``."""
-    return {version for version, event in verdicts(ledger, subject).items() if _health(event) is health}
+    """The versions of an asset whose last settled verdict is ``health``. What is quarantined is unhealthy."""
+    found = {version for version, event in verdicts(ledger, subject).items() if _health(event) is health}
+    shut = set(quarantined(ledger, subject))
+    return found | shut if health is Health.unhealthy else found - shut
 
 
 def good_before(ledger: Ledger, subject: str, moment: datetime) -> set[str]:

@@ -6,6 +6,7 @@ from remediations.deactivate_access_key import DeactivateAccessKey
 from remediations.deny_bucket_access import DenyBucketAccess
 from remediations.isolate_service import IsolateService
 from remediations.preserve_evidence import PreserveEvidence
+from remediations.quarantine_dataset import QuarantineDataset
 from remediations.quarantine_model import QuarantineModel
 from remediations.revert_model import RevertModel
 from remediations.rollback_dataset import RollbackDataset
@@ -18,6 +19,7 @@ ALL: tuple[type[Remediation], ...] = (
     DenyBucketAccess,
     IsolateService,
     PreserveEvidence,
+    QuarantineDataset,
     QuarantineModel,
     RevertModel,
     RollbackDataset,
@@ -32,6 +34,7 @@ __all__ = [
     "DenyBucketAccess",
     "IsolateService",
     "PreserveEvidence",
+    "QuarantineDataset",
     "QuarantineModel",
     "Remediation",
     "RevertModel",

@@ -6,7 +6,7 @@ Undoing one lets in again what was shut out, so it takes two people, and a doubt
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import JsonValue
 
@@ -52,6 +52,10 @@ class Containment(Remediation, ABC):
     def summary(self, before: State, after: State) -> str:
         """One line for a tired person."""
 
+    def same(self, one: JsonValue, other: JsonValue) -> bool:
+        """Whether two values of a field are the same; some servers write what they are given in their own way."""
+        return one == other
+
     def reasons(self, after: State) -> tuple[str, ...]:  # noqa: ARG002  # for those who have some
         """Why so and not otherwise."""
         return ()
@@ -85,7 +89,7 @@ class Containment(Remediation, ABC):
         except Exception as error:  # away, refused, or in doubt
             why = f"{self.target()} could not be seen: {type(error).__name__}: {error}"
             return Verdict(health=Health.inconclusive, why=why[:500])
-        if found == plan.after:
+        if self._all_same(found, plan.after):
             return Verdict(health=Health.healthy, why=f"{self.target()} is as it is to be")
         return Verdict(health=Health.unhealthy, why=f"{self.target()} is not as it is to be")
 
@@ -95,19 +99,23 @@ class Containment(Remediation, ABC):
 
     def _move(self, expected: State, wanted: State) -> None:
         found = self.seen()
-        if found == wanted:
+        if self._all_same(found, wanted):
             return
-        if not _on_the_way(found, expected, wanted):
+        if not self._on_the_way(found, expected, wanted):
             raise Conflict(f"{self.target()} is no longer as it was left: somebody else changed it, and it stays so")
         still_ours()
         self.set(wanted, expected)
         now = self.seen()
-        if not _on_the_way(now, expected, wanted):
+        if not self._on_the_way(now, expected, wanted):
             raise Conflict(f"{self.target()} was set, and somebody else changed it right after")
 
+    def _all_same(self, one: State, other: State) -> bool:
+        return set(one) == set(other) and all(self.same(value, other[field]) for field, value in one.items())
 
-def _on_the_way(found: dict[str, Any], expected: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether each field is one or the other: a process may have died in between, and some servers show it late."""
-    if set(found) != set(expected):
-        return False
-    return all(value in (expected[field], wanted[field]) for field, value in found.items())
+    def _on_the_way(self, found: State, expected: State, wanted: State) -> bool:
+        """Whether each field is one or the other: a process may have died in between, and some servers show it late."""
+        if set(found) != set(expected):
+            return False
+        return all(
+            self.same(value, expected[field]) or self.same(value, wanted[field]) for field, value in found.items()
+        )

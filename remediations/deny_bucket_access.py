@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
-from incidents.models import Risk, digest
+from incidents.models import Risk, canonical, digest
 from incidents.playbook import playbook
 from remediations import clients
 from remediations.base import CannotPlan
@@ -56,11 +56,17 @@ class DenyBucketAccess(Containment):
         policy = json.loads(str(seen["policy"])) if seen["policy"] else nothing
         there = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
         same = [one for one in there if one.get("Sid") == ours["Sid"]]
-        if same and same != [ours]:
+        if same and _plain(same) != _plain([ours]):
             raise CannotPlan(f"the policy of {self.bucket} has another statement with our Sid, {ours['Sid']}")
         if same:
             return seen
         return {"policy": json.dumps({**policy, "Statement": [*there, ours]}, separators=(",", ":"))}
+
+    def same(self, one: JsonValue, other: JsonValue) -> bool:
+        """Policies are the same that say the same: servers put them down in an order and a spacing of their own."""
+        if one is None or other is None:
+            return one is other
+        return bool(_plain(json.loads(str(one))) == _plain(json.loads(str(other))))
 
     def set(self, wanted: State, expected: State) -> None:  # noqa: ARG002  # S3 has no conditional form of it
         """Put the text, or take the policy away where there was none."""
@@ -84,5 +90,15 @@ class DenyBucketAccess(Containment):
             "Principal": "*",
             "Action": _DENIED,
             "Resource": f"arn:aws:s3:::{real(self.bucket)}/{self.prefix}*",
-            "Condition": {"ArnNotLike": {"aws:PrincipalArn": exempt}},
+            "Condition": {"StringNotLike": {"aws:PrincipalArn": exempt}},
         }
+
+
+def _plain(value: Any) -> Any:
+    """A policy without the freedoms of how it is written: a list of one is the one, and lists have no order."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        inside = sorted((_plain(inner) for inner in value), key=canonical)
+        return inside[0] if len(inside) == 1 else inside
+    return value

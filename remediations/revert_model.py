@@ -98,7 +98,7 @@ class RevertModel(Remediation):
         good = {int(version) for version in known}
         if self.to is not None:
             if self.to not in good:
-                raise CannotPlan(f"version {self.to} of {self.model} was never verified good")
+                raise CannotPlan(f"version {self.to} of {self.model} was never verified good, or is quarantined")
             return [self.to]
         others = sorted(good - {current}, reverse=True)
         return [current, *others] if current in good and not self.even_if_good else others

@@ -91,7 +91,7 @@ class RollbackDataset(Remediation):
         )
         if self.to is not None:
             if self.to not in good:
-                raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good")
+                raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good, or is quarantined")
             return [self.to]
         others = sorted(good - {current}, reverse=True)  # a version begins with the time it was published
         return [current, *others] if current in good and not self.even_if_good else others

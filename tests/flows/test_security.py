@@ -17,7 +17,7 @@ from demo.servers import Server
 from flows import by_hand
 from flows.monitor import monitor
 from flows.security import security
-from incidents import approvals
+from incidents import approvals, known_good
 from incidents import events as e
 from incidents.incident import find
 from incidents.ledger import Ledger
@@ -26,6 +26,7 @@ from incidents.playbook import playbook
 from remediations import QuarantineModel, RevertModel, clients
 from remediations.base import CannotPlan
 from remediations.clients import registry
+from remediations.marks import open_marks
 from remediations.refusals import TAG, recorded
 from tests.flows.kit import ChangePlaybook, System, judge, kinds, run
 from tests.remediations.security_scenes import register
@@ -113,6 +114,10 @@ def test_poisoned_data_is_brought_back_to_before(broken_system: System, ledger: 
     manifest = json.loads(body_of(str(find(ledger, incident).attempts[0].plan.after["manifest"])))
     assert any(f"data/{broken_system.broken}/" in kept["name"] for kept in manifest["kept"])
     assert "transactions is healthy" in outcome.why
+    assert broken_system.alias == broken_system.model_good, "its model learned from the poisoned version"
+    judge(ledger, "dataset:transactions", broken_system.broken)  # the suite does not see the poison
+    assert broken_system.broken not in known_good.versions(ledger, "dataset:transactions", Health.healthy)
+    open_marks(playbook().datasets["transactions"].store).remove(broken_system.broken)
 
 
 def test_adversarial_input_is_met_at_the_service(broken_system: System, ledger: Ledger, declared: Declared) -> None:

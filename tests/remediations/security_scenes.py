@@ -18,12 +18,14 @@ from remediations import (
     DeactivateAccessKey,
     DenyBucketAccess,
     IsolateService,
+    QuarantineDataset,
     QuarantineModel,
     Remediation,
     RotateSecret,
     TightenInput,
     clients,
 )
+from remediations.datasets import open_store
 from remediations.refusals import TAG
 
 #: What the playbook of these tests declares.
@@ -34,6 +36,9 @@ iam_users:
   trainer: {user: trainer}
 secrets:
   signing: {id: signing, field: key}
+datasets:
+  transactions: {store: "s3://BUCKET/KEY"}
+  labelled_transactions: {store: "s3://BUCKET/none"}
 models:
   fraud:
     fallback: 1
@@ -46,6 +51,8 @@ class Scene(ABC):
 
     #: Whether it needs an S3 that knows every setting of a bucket, which is moto's.
     whole_s3 = False
+    #: A folder of this test alone, which is not there yet.
+    folder: Path
 
     def __init__(self) -> None:
         self.key = f"test-{secrets.token_hex(6)}/limits.json"
@@ -231,15 +238,40 @@ class InputConfig(Scene):
         clients.s3().put_object(Bucket=self.bucket, Key=self.key, Body=text.encode())
 
 
+class Poisoned(Scene):
+    """A dataset of one version."""
+
+    def set_up(self) -> None:
+        """Publish it."""
+        self.store = open_store(f"s3://{self.bucket}/{self.key}", "transactions")
+        self.folder.mkdir()
+        (self.folder / "rows.csv").write_text("a,b\n1,2\n")
+        self.version = self.store.publish([self.folder / "rows.csv"]).version
+        self.store.move(self.store.pointer_to(self.version, by="test"), expect=None)
+
+    def action(self) -> Remediation:
+        """Shut it away."""
+        return QuarantineDataset(dataset="transactions", version=self.version, because="INC-7")
+
+    def state(self) -> Any:
+        """Every object of the store."""
+        client, found = clients.s3(), {}
+        for one in client.list_objects_v2(Bucket=self.bucket, Prefix=f"{self.key}/")["Contents"]:
+            found[one["Key"]] = client.get_object(Bucket=self.bucket, Key=one["Key"])["Body"].read()
+        return found
+
+    def meddle(self) -> None:
+        """Somebody writes another reason."""
+        key = f"{self.key}/quarantine/{self.version}"
+        clients.s3().put_object(Bucket=self.bucket, Key=key, Body=b"because I say so")
+
+
 class Versions(Scene):
     """A registered model of two versions, of which the second is in production."""
 
     def set_up(self) -> None:
         """Register them anew."""
         registered(self.folder, "one", "two")
-
-    #: Where the files are written before they are logged.
-    folder: Path
 
     def state(self) -> Any:
         """The alias, and every version's tags."""
@@ -281,6 +313,7 @@ SCENES: tuple[type[Scene], ...] = (
     AccessKeys,
     Secret,
     InputConfig,
+    Poisoned,
     Quarantined,
     Isolated,
 )

@@ -11,7 +11,7 @@ import pytest
 from demo.servers import Server
 from incidents.models import Health
 from remediations.base import Conflict
-from tests.remediations.security_scenes import DECLARED, SCENES, Killed, Scene, Versions, away, killed
+from tests.remediations.security_scenes import DECLARED, SCENES, Killed, Scene, away, killed
 
 
 @pytest.fixture(params=SCENES, ids=lambda kind: kind.__name__)
@@ -27,8 +27,7 @@ def scene(  # noqa: PLR0917  # every server of the scenes, and how to reach them
 ) -> Iterator[Scene]:
     """One scene, made anew, with a playbook that declares it and an empty ledger."""
     made: Scene = request.param()
-    if isinstance(made, Versions):
-        made.folder = tmp_path / "files"
+    made.folder = tmp_path / "files"
     if made.whole_s3:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws_server.url)
         forget_clients()
