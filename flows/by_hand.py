@@ -148,7 +148,9 @@ def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
 
 
 def _check_of(action: Remediation) -> Check | None:
-    """The check that shows whether the action's asset is well; None where the playbook declares none."""
+    """The check that shows whether the action's asset is well; None where there is none, or it is not to be."""
+    if not action.heals:
+        return None
     kind, _, name = action.subject().partition(":")
     if kind == "dataset" and name in playbook().datasets and playbook().datasets[name].suite:
         return DatasetCheck(dataset=name)

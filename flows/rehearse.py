@@ -11,8 +11,19 @@ from incidents.gatekeeper import consult
 from incidents.gates.reach import reach
 from incidents.ledger import ledger
 from incidents.models import Frozen, Plan, Severity
-from incidents.playbook import playbook
-from remediations import Remediation, RevertModel, RollbackDataset
+from incidents.playbook import Playbook, playbook
+from remediations import (
+    BlockPublicAccess,
+    DeactivateAccessKey,
+    DenyBucketAccess,
+    IsolateService,
+    PreserveEvidence,
+    Remediation,
+    RevertModel,
+    RollbackDataset,
+    RotateSecret,
+    TightenInput,
+)
 
 
 class Readiness(Frozen):
@@ -51,6 +62,25 @@ def actions() -> list[Remediation]:
     return [
         *(RollbackDataset(dataset=name, even_if_good=True) for name, it in declared.datasets.items() if it.suite),
         *(RevertModel(model=name, even_if_good=True) for name in declared.models),
+        *_containing(declared),
+    ]
+
+
+def _containing(declared: Playbook) -> list[Remediation]:
+    """What security would do, of what is declared for it."""
+    assets = [
+        *(f"model:{name}" for name in declared.models),
+        *(f"dataset:{name}" for name in declared.datasets),
+        *(f"bucket:{name}" for name in declared.buckets),
+    ]
+    return [
+        *(PreserveEvidence(asset=asset, incident="INC-0") for asset in assets if declared.evidence),
+        *(IsolateService(model=name) for name, it in declared.models.items() if it.fallback),
+        *(TightenInput(model=name) for name, it in declared.models.items() if it.input),
+        *(BlockPublicAccess(bucket=name) for name in declared.buckets),
+        *(DenyBucketAccess(bucket=name) for name in declared.buckets),
+        *(DeactivateAccessKey(iam_user=name) for name in declared.iam_users),
+        *(RotateSecret(secret=name) for name in declared.secrets),
     ]
 
 

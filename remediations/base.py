@@ -37,6 +37,8 @@ class Remediation(Frozen, ABC):
     risk: ClassVar[Risk]
     #: Whether ``undo`` can bring back what was there. What cannot come back never runs without a person.
     reversible: ClassVar[bool] = True
+    #: Whether the asset is to be well afterwards, so that a check of it says whether it helped.
+    heals: ClassVar[bool] = True
     #: How many people have to ask for it before it is undone; with more than one it is never undone by itself.
     undo_needs: ClassVar[int] = 1
     #: What it must be allowed to do, one line each: ``s3:PutObject datasets/NAME/current``.

@@ -22,6 +22,7 @@ class Containment(Remediation, ABC):
     """One setting, moved from what the plan found to what it says. A subclass reads and writes it."""
 
     category: ClassVar[Category] = Category.security
+    heals: ClassVar[bool] = False
     undo_needs: ClassVar[int] = 2
 
     @abstractmethod

@@ -21,6 +21,7 @@ class PreserveEvidence(Remediation):
 
     category: ClassVar[Category] = Category.security
     risk: ClassVar[Risk] = Risk.low
+    heals: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = (
         "s3:PutObject, s3:PutObjectRetention, s3:GetObject, s3:ListBucket EVIDENCE/*",
         "s3:GetBucketObjectLockConfiguration EVIDENCE",

@@ -16,6 +16,7 @@ from demo import servers
 from demo.servers import Server
 from flows import by_hand
 from flows.monitor import monitor
+from flows.rehearse import rehearse
 from flows.security import security
 from incidents import approvals, known_good
 from incidents import events as e
@@ -172,6 +173,18 @@ def test_an_undo_of_containment_takes_two_people(system: System, ledger: Ledger,
     assert not shut()
     assert TAG in registry().get_model_version("fraud", str(system.model_good)).tags, "the other one was taken back"
     give_back(system)
+
+
+def test_a_rehearsal_plans_containment_too(
+    broken_system: System, ledger: Ledger, declared: Declared, aws: Callable[[str], Any]
+) -> None:
+    """A key that is not there, and evidence that can be kept, are found out before they are needed; nothing is done."""
+    declared()
+    aws("iam").create_user(UserName="trainer")
+    found = {(line.action, line.asset): line for line in asyncio.run(rehearse())}
+    assert found["preserve_evidence", "model:fraud"].ready
+    assert "no access key" in found["deactivate_access_key", "iam_user:trainer"].says
+    assert ledger.events(kinds=["applying"]) == []
 
 
 def test_the_monitor_looks_through_what_is_registered(system: System, ledger: Ledger, tmp_path: Any) -> None:
