@@ -28,7 +28,13 @@ _LARGEST = 5 * 1024**3
 def gather(incident: str, subject: str, at_most: int, records: tuple[str, ...]) -> tuple[list[Exhibit], list[str]]:
     """The exhibits that fit into so many bytes together, the most telling first; and what does not fit, by name."""
     kind, _, name = subject.partition(":")
-    about: dict[str, Callable[[str], Iterator[Exhibit]]] = {"model": _model, "dataset": _dataset, "bucket": _bucket}
+    about: dict[str, Callable[[str], Iterator[Exhibit]]] = {
+        "bucket": _bucket,
+        "dataset": _dataset,
+        "iam_user": _iam_user,
+        "model": _model,
+        "secrets_manager": _secret,
+    }
     fits: list[Exhibit] = []
     left_out: list[str] = []
     room = at_most
@@ -113,6 +119,24 @@ def _bucket(name: str) -> Iterator[Exhibit]:
         return _json(found)
 
     yield _text("state/bucket.json", state)
+
+
+def _iam_user(name: str) -> Iterator[Exhibit]:
+    """The user's access keys, and when, where and for what each was used last."""
+    user, client = playbook().iam_users[name].user, clients.aws("iam")
+
+    def state() -> str:
+        keys = client.list_access_keys(UserName=user)["AccessKeyMetadata"]
+        used = [client.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])["AccessKeyLastUsed"] for key in keys]
+        return _json([{**key, "last used": last} for key, last in zip(keys, used, strict=True)])
+
+    yield _text("state/iam_user.json", state)
+
+
+def _secret(name: str) -> Iterator[Exhibit]:
+    """What Secrets Manager says about the secret, and none of its values."""
+    described = clients.aws("secretsmanager").describe_secret
+    yield _text("state/secret.json", lambda: _json(described(SecretId=playbook().secrets[name].id)))
 
 
 def _access(records: tuple[str, ...]) -> Iterator[Exhibit]:

@@ -28,6 +28,7 @@ class PreserveEvidence(Remediation):
         "s3:GetObject, s3:ListBucket of the stores and of the access records",
         "s3:GetBucketPolicy, s3:GetBucketPublicAccessBlock, s3:GetBucketAcl BUCKET",
         "mlflow: read registered models, model versions and artifacts",
+        "iam:ListAccessKeys, iam:GetAccessKeyLastUsed, secretsmanager:DescribeSecret",
     )
 
     asset: str = Field(description="A declared asset: model:fraud, dataset:transactions, bucket:feeds.")
