@@ -37,7 +37,7 @@ def refused(model: str, version: int, *, look: bool = False) -> str | None:
     if tag is not None:
         return f"it is tagged as quarantined: {tag}"
     before = recorded(model, version)
-    found = scan(model, version) if look or before is None else before
+    found = scan(model, version) if look or before is None or not before.digest else before
     if before is not None and before.digest and found.digest and before.digest != found.digest:
         return "its files were changed since they were scanned"
     same = [

@@ -189,8 +189,8 @@ def test_a_rehearsal_plans_containment_too(
 
 def test_the_monitor_looks_through_what_is_registered(system: System, ledger: Ledger, tmp_path: Any) -> None:
     """Every version that is new is on the record as scanned, once; what runs something is found and never loaded."""
-    number = register(tmp_path / "files", pickle.dumps(print), "model.pkl")
-    unsafe = register(tmp_path / "files", pickle.dumps(eval), "model.pkl")
+    number = register(tmp_path / "files", pickle.dumps(print), "model.pkl", "fraud")
+    unsafe = register(tmp_path / "files", pickle.dumps(eval), "model.pkl", "fraud")
     for _ in range(2):
         asyncio.run(monitor())
     for version, health in ((number, Health.healthy), (unsafe, Health.unhealthy)):

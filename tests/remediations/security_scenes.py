@@ -28,6 +28,9 @@ from remediations import (
 from remediations.datasets import open_store
 from remediations.refusals import TAG
 
+#: A model of these tests alone: `fraud` is the shared system's, on the same server.
+MODEL = "scored"
+
 #: What the playbook of these tests declares.
 DECLARED = """
 buckets:
@@ -40,7 +43,7 @@ datasets:
   transactions: {store: "s3://BUCKET/KEY"}
   labelled_transactions: {store: "s3://BUCKET/none"}
 models:
-  fraud:
+  scored:
     fallback: 1
     input: {config: "s3://BUCKET/KEY", tightened: {rate_per_second: 5, filter: strict}}
 """
@@ -224,7 +227,7 @@ class InputConfig(Scene):
 
     def action(self) -> Remediation:
         """Tighten it."""
-        return TightenInput(model="fraud", because="INC-7")
+        return TightenInput(model=MODEL, because="INC-7")
 
     def state(self) -> Any:
         """The bytes."""
@@ -276,8 +279,8 @@ class Versions(Scene):
     def state(self) -> Any:
         """The alias, and every version's tags."""
         client = clients.registry()
-        aliases = dict(client.get_registered_model("fraud").aliases)
-        return aliases, [dict(client.get_model_version("fraud", version).tags) for version in ("1", "2")]
+        aliases = dict(client.get_registered_model(MODEL).aliases)
+        return aliases, [dict(client.get_model_version(MODEL, version).tags) for version in ("1", "2")]
 
 
 class Quarantined(Versions):
@@ -285,11 +288,11 @@ class Quarantined(Versions):
 
     def action(self) -> Remediation:
         """Shut it away."""
-        return QuarantineModel(model="fraud", version=2, because="INC-7")
+        return QuarantineModel(model=MODEL, version=2, because="INC-7")
 
     def meddle(self) -> None:
         """Somebody writes another reason."""
-        clients.registry().set_model_version_tag("fraud", "2", TAG, "because I say so")
+        clients.registry().set_model_version_tag(MODEL, "2", TAG, "because I say so")
 
 
 class Isolated(Versions):
@@ -297,12 +300,12 @@ class Isolated(Versions):
 
     def action(self) -> Remediation:
         """Isolate it."""
-        return IsolateService(model="fraud", because="INC-7")
+        return IsolateService(model=MODEL, because="INC-7")
 
     def meddle(self) -> None:
         """Somebody registers a third, and lets it answer."""
         number = register(self.folder, "three")
-        clients.registry().set_registered_model_alias("fraud", "champion", number)
+        clients.registry().set_registered_model_alias(MODEL, "champion", number)
 
 
 SCENES: tuple[type[Scene], ...] = (
@@ -320,24 +323,24 @@ SCENES: tuple[type[Scene], ...] = (
 
 
 def registered(folder: Path, *contents: str | bytes, name: str = "weights.txt") -> None:
-    """Register ``fraud`` anew, with a version for each content; the last is in production."""
+    """Register the model anew, with a version for each content; the last is in production."""
     client = clients.registry()
-    if any(found.name == "fraud" for found in client.search_registered_models()):
-        client.delete_registered_model("fraud")
-    client.create_registered_model("fraud")
+    if any(found.name == MODEL for found in client.search_registered_models()):
+        client.delete_registered_model(MODEL)
+    client.create_registered_model(MODEL)
     numbers = [register(folder, content, name) for content in contents]
-    client.set_registered_model_alias("fraud", "champion", numbers[-1])
+    client.set_registered_model_alias(MODEL, "champion", numbers[-1])
 
 
-def register(folder: Path, content: str | bytes, name: str = "weights.txt") -> str:
-    """Register a version of ``fraud`` that is one file; returns its number."""
+def register(folder: Path, content: str | bytes, name: str = "weights.txt", model: str = MODEL) -> str:
+    """Register a version that is one file; returns its number."""
     client = clients.registry()
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     run = client.create_run("0").info.run_id
     client.log_artifact(run, str(file), "model")
-    made = client.create_model_version("fraud", f"runs:/{run}/model", run_id=run, await_creation_for=0)
+    made = client.create_model_version(model, f"runs:/{run}/model", run_id=run, await_creation_for=0)
     return str(made.version)
 
 

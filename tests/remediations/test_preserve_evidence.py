@@ -40,7 +40,7 @@ def place(locked: str, s3_prefix: str, declare: Declare, mlflow_server: Server, 
     """A dataset and a model, two access logs, an incident, and where its evidence goes."""
     _declare(declare, locked, s3_prefix)
     with ledger().write() as writer:
-        body = Opened(category=Category.security, severity=Severity.high, asset="model:fraud", title="a breach")
+        body = Opened(category=Category.security, severity=Severity.high, asset="model:scored", title="a breach")
         assert writer.open(body, actor="test") == "INC-1"
     registered(tmp_path, "the weights")
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
@@ -53,7 +53,7 @@ def place(locked: str, s3_prefix: str, declare: Declare, mlflow_server: Server, 
 
 def test_it_keeps_the_record_the_state_the_content_and_the_access_logs(place: str) -> None:
     """Every exhibit is in the manifest under the SHA-256 of what was read, and cannot be taken back."""
-    action = PreserveEvidence(asset="model:fraud", incident="INC-1")
+    action = PreserveEvidence(asset="model:scored", incident="INC-1")
     plan = action.plan()
     assert not plan.nothing_to_do
     assert "Contents" not in clients.s3().list_objects_v2(Bucket=place, Prefix=f"{_root(plan)}/")
@@ -85,7 +85,7 @@ def test_a_dataset_is_kept_with_its_manifest_and_files(place: str) -> None:
 
 def test_kept_twice_is_kept_once_and_an_undo_leaves_it(place: str) -> None:
     """What is kept is not kept again; and evidence is never taken back."""
-    action = PreserveEvidence(asset="model:fraud", incident="INC-1")
+    action = PreserveEvidence(asset="model:scored", incident="INC-1")
     plan = action.plan()
     action.apply(plan)
     before = _versions(place, plan)
@@ -98,7 +98,7 @@ def test_kept_twice_is_kept_once_and_an_undo_leaves_it(place: str) -> None:
 
 def test_killed_between_any_two_calls_it_goes_on(place: str) -> None:
     """Without all of it there is no manifest, so what is left over is no evidence; begun again, it is whole."""
-    for number, asset in enumerate(["model:fraud", "dataset:transactions"] * 8):
+    for number, asset in enumerate(["model:scored", "dataset:transactions"] * 8):
         action = PreserveEvidence(asset=asset, incident=f"INC-{100 + number}")
         plan = action.plan()
         with killed(after=number * 2) as sent:
@@ -119,7 +119,7 @@ def test_what_does_not_fit_or_cannot_be_read_is_named(place: str, s3_prefix: str
     """Bounded in bytes, the newest access logs first; what was left out stands in the manifest."""
     _declare(declare, place, s3_prefix, at_most=1_000_000)
     _put(f"{s3_prefix}/access/huge.log", b"x" * 1_000_001)
-    action = PreserveEvidence(asset="model:fraud", incident="INC-1")
+    action = PreserveEvidence(asset="model:scored", incident="INC-1")
     plan = action.plan()
     action.apply(plan)
     [left_out] = _manifest(place, plan).left_out
@@ -132,7 +132,7 @@ def test_altered_and_missing_evidence_is_unhealthy_and_a_server_away_is_no_verdi
 ) -> None:
     """Reading back is what verifies: each object's bytes, not its name."""
     _declare(declare, place, s3_prefix, days=0)
-    action = PreserveEvidence(asset="model:fraud", incident="INC-1")
+    action = PreserveEvidence(asset="model:scored", incident="INC-1")
     plan = action.plan()
     action.apply(plan)
     with away():
@@ -150,7 +150,7 @@ def test_a_bucket_that_cannot_retain_is_refused_beforehand(place: str, s3_prefix
     """Evidence that anybody can delete is not what the playbook asks for."""
     _declare(declare, urlsplit(s3_prefix).netloc, s3_prefix)
     with pytest.raises(CannotPlan, match="evidence can't be kept"):
-        PreserveEvidence(asset="model:fraud", incident="INC-1").plan()
+        PreserveEvidence(asset="model:scored", incident="INC-1").plan()
 
 
 def _declare(declare: Declare, bucket: str, prefix: str, days: int = 2, at_most: int = 10_000_000) -> None:
@@ -161,6 +161,7 @@ evidence:
   retain_days: {days}
   at_most_bytes: {at_most}
   access_records: ["{prefix}/access/"]
+models: {{scored: {{}}}}
 datasets:
   transactions: {{store: "{prefix}/transactions"}}
   labelled_transactions: {{store: "{prefix}/labelled_transactions"}}
