@@ -14,6 +14,7 @@ from flows.case import Case, Outcome, begin, ended, step
 from flows.checks_of import check_of
 from flows.steps import escalate, remediate, resolve, undo
 from incidents import events as e
+from incidents.agreement import agreed
 from incidents.incident import Attempt, find
 from incidents.ledger import ledger
 from incidents.models import Plan, Severity
@@ -46,7 +47,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
             action: What is to be changed.
             asked_by: Who you are; it goes on the record.
             do: plan says what would change and changes nothing; apply does it; undo takes back the last apply.
-            incident: The incident that it belongs to, INC-7 for instance. Empty: it becomes one of its own.
+            incident: The incident that it belongs to, INC-7 for instance. Empty: the asset's open one, or its own.
         """
         asked: Remediation = action
         if do == "plan":
@@ -81,7 +82,7 @@ async def _show(action: Remediation) -> Any:
 
 
 async def _apply(case: Case, action: Remediation) -> Outcome:
-    fix = await remediate(case, action, check_of(action.subject()))
+    fix = await remediate(case, action, check_of(action.subject()) if action.heals else None)
     return await (resolve(case, fix.why) if fix.done else escalate(case, fix.why))
 
 
@@ -93,6 +94,12 @@ async def _undo(case: Case, action: Remediation) -> Outcome:
     name, attempt = found
     original = type(action).model_validate(attempt.plan.parameters)
     theirs = Case(name, actor=case.actor, person=case.person)
+    if original.undo_needs > 1:
+        agrees = e.UndoAgreed(plan=attempt.plan.hash, why=action.because, needed=original.undo_needs)
+        theirs.record(agrees, subject=attempt.plan.target)
+        missing = original.undo_needs - len(agreed(theirs.incident, attempt.plan.hash, theirs.playbook))
+        if missing > 0:
+            return await escalate(case, f"{missing} more has to ask for {attempt.plan.summary} to be taken back")
     await step(f"undo {action.name()}", undo, theirs, original, attempt.plan, action.because)
     return await resolve(case, f"undone, from {name}: {attempt.plan.summary}")
 
@@ -104,7 +111,7 @@ def _reason(action: Remediation, asked_by: str) -> str:
 
 
 def _open(action: Remediation, asked_by: str, because: str) -> str:
-    """Open an incident for what a person does outside of any, so that it stands on the record like all else."""
+    """The incident that stands open about the asset; else a new one, so that it is on the record like all else."""
     opened = e.Opened(
         category=action.category,
         severity=Severity.medium,
@@ -112,7 +119,7 @@ def _open(action: Remediation, asked_by: str, because: str) -> str:
         title=f"{action.name()} by hand: {because}",
     )
     with ledger().write() as writer:
-        return writer.open(opened, actor=f"person:{asked_by}")
+        return writer.live(opened.category, opened.asset) or writer.open(opened, actor=f"person:{asked_by}")
 
 
 def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
@@ -121,7 +128,7 @@ def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
             attempt = find(ledger(), event.incident).attempt(event.body.plan)
             if attempt.plan.action == action.name() and not attempt.undone:
                 original = type(action).model_validate(attempt.plan.parameters)
-                if original.subject() == action.subject():
+                if original.thing() == action.thing():
                     return event.incident, attempt
     return None
 

@@ -11,17 +11,24 @@ from incidents.gatekeeper import consult
 from incidents.gates.reach import reach
 from incidents.ledger import ledger
 from incidents.models import Frozen, Plan, Severity
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations import (
+    BlockPublicAccess,
+    DeactivateAccessKey,
+    DenyBucketAccess,
     FailOverSource,
     FreeDisk,
     GrowVolume,
+    IsolateService,
+    PreserveEvidence,
     Remediation,
     RestartService,
     RevertModel,
     RollbackDataset,
     RollbackService,
+    RotateSecret,
     ScaleService,
+    TightenInput,
 )
 
 
@@ -71,6 +78,25 @@ def actions() -> list[Remediation]:
         *(FailOverSource(pipeline=name) for name in declared.pipelines),
         *(FreeDisk(disk=name) for name, it in declared.disks.items() if it.retention),
         *(GrowVolume(disk=name) for name, it in declared.disks.items() if it.volume),
+        *_containing(declared),
+    ]
+
+
+def _containing(declared: Playbook) -> list[Remediation]:
+    """What security would do, of what is declared for it."""
+    assets = [
+        *(f"model:{name}" for name in declared.models),
+        *(f"dataset:{name}" for name in declared.datasets),
+        *(f"bucket:{name}" for name in declared.buckets),
+    ]
+    return [
+        *(PreserveEvidence(asset=asset, incident="INC-0") for asset in assets if declared.evidence),
+        *(IsolateService(model=name) for name, it in declared.models.items() if it.fallback),
+        *(TightenInput(model=name) for name, it in declared.models.items() if it.input),
+        *(BlockPublicAccess(bucket=name) for name in declared.buckets),
+        *(DenyBucketAccess(bucket=name) for name in declared.buckets),
+        *(DeactivateAccessKey(iam_user=name) for name in declared.iam_users),
+        *(RotateSecret(secret=name) for name in declared.secrets),
     ]
 
 

@@ -14,6 +14,7 @@ from flows.checks import Check
 from flows.looking import confirm, watch
 from incidents import events as e
 from incidents import family, gatekeeper, postmortem, storm
+from incidents.agreement import agreed
 from incidents.gatekeeper import Refused
 from incidents.incident import Incident
 from incidents.leases import Held, Lost, check_lease, lease
@@ -77,7 +78,7 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
             await step(f"apply {plan.action}", _apply, case, action, plan)
         if verdict is None:
             verdict = await _verify(case, action, plan, symptom)
-        if verdict.health is Health.unhealthy and action.reversible and not attempt.undone:
+        if verdict.health is Health.unhealthy and _by_itself(action) and not attempt.undone:
             await step(f"undo {plan.action}", undo, case, action, plan, verdict.why)
     except Refused as refused:
         return Fix(done=False, why=str(refused))
@@ -86,7 +87,7 @@ async def remediate(case: Case, action: Remediation, symptom: Check | None) -> F
         return Fix(done=False, why=str(refused))
     if verdict.health is Health.healthy:
         return Fix(done=True, why=f"{plan.summary}; {verdict.why}")
-    left = "undone" if verdict.health is Health.unhealthy and action.reversible else "left as it is"
+    left = "undone" if verdict.health is Health.unhealthy and _by_itself(action) else "left as it is"
     return Fix(done=False, why=f"{plan.summary} was not seen to help, and was {left}: {verdict.why}")
 
 
@@ -121,7 +122,14 @@ def _begun(incident: Incident, asset: str) -> bool:
 
 
 def undo(case: Case, action: Remediation, plan: Plan, why: str) -> None:
-    """Bring back what was there before the plan: intent, then effect."""
+    """Bring back what was there before the plan: intent, then effect.
+
+    Raises:
+        Refused: it takes several people, and not all of them have asked for it.
+    """
+    people = agreed(case.incident, plan.hash, case.playbook) if action.undo_needs > 1 else set()
+    if action.undo_needs > 1 and len(people) < action.undo_needs:
+        raise Refused(f"{len(people)} of {action.undo_needs} people have asked for {plan.action} to be taken back")
     with lease(case.ledger, plan.target, case.name, wait_seconds=PATIENCE) as held:
         case.record(e.Undoing(plan=plan.hash, why=why, token=held.token), subject=plan.target)
         check_lease(case.ledger, held)
@@ -136,6 +144,11 @@ async def _not_run(case: Case, plan: Plan | None, symptom: Check | None) -> Fix:
         return Fix(done=False, why=last.body.why if last and isinstance(last.body, e.NotPlanned) else "no safe plan")
     verdict = (await watch(case, symptom)) if symptom else Verdict(health=Health.healthy, why="nothing was to be done")
     return Fix(done=verdict.health is Health.healthy, why=f"{plan.summary}; {verdict.why}")
+
+
+def _by_itself(action: Remediation) -> bool:
+    """Whether it is taken back without a person: where that is possible, and does not need several to agree."""
+    return action.reversible and action.undo_needs == 1
 
 
 def _apply(case: Case, action: Remediation, plan: Plan) -> None:

@@ -77,6 +77,23 @@ class Judged(Frozen):
     verdict: Verdict
 
 
+class Scanned(Frozen):
+    """The files of one model version were looked through for what runs when they are loaded. Nothing was loaded."""
+
+    kind: Literal["scanned"] = "scanned"
+    version: str
+    #: SHA-256 over the files that are the model itself; empty where they could not be read.
+    digest: str
+    verdict: Verdict
+
+
+class Suspected(Frozen):
+    """An asset is said to be hit, and this version of it was in production then. The event's subject is the asset."""
+
+    kind: Literal["suspected"] = "suspected"
+    version: str
+
+
 class Traced(Frozen):
     """The lineage was followed from a bad dataset version to the models that learned from it."""
 
@@ -257,6 +274,16 @@ class Conflicted(Frozen):
     why: str
 
 
+class UndoAgreed(Frozen):
+    """A person, the actor, says that what was applied is to be taken back; where it takes several, it waits."""
+
+    kind: Literal["undo_agreed"] = "undo_agreed"
+    plan: str
+    why: str = ""
+    #: How many different people have to say so.
+    needed: int
+
+
 class Undoing(Frozen):
     """The intent to bring back what was there before the plan."""
 
@@ -413,6 +440,8 @@ Body = Annotated[
     | Started
     | Checked
     | Judged
+    | Scanned
+    | Suspected
     | Traced
     | Triaged
     | Planned
@@ -426,6 +455,7 @@ Body = Annotated[
     | Applied
     | Verified
     | Conflicted
+    | UndoAgreed
     | Undoing
     | Undone
     | Moved

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from incidents.assets import Disk, Pipeline, Service
+from incidents.breach import Bucket, Evidence, IamUser, Input, ManagedSecret
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
@@ -150,6 +151,13 @@ class Model(Frozen):
     #: How another version is made of good data, and when it may take the place of the one in production.
     training: Training | None = None
     contest: Contest = Contest()
+    health: HealthSource | None = None
+    #: The version that answers while the service is isolated: simple, and safe by itself. People have chosen it.
+    fallback: int | None = Field(default=None, ge=1)
+    #: What its service lets in, and how that is tightened.
+    input: Input | None = None
+    #: Whether a version with a pickle that can run anything, or that can't be read, may be gone back to.
+    unsafe_pickles: Literal["refuse", "allow"] = "refuse"
 
     @property
     def server(self) -> str | None:
@@ -158,8 +166,6 @@ class Model(Frozen):
             return None
         parts = urlsplit(self.service)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-    health: HealthSource | None = None
 
 
 class AnchorPlace(Frozen):
@@ -202,6 +208,12 @@ class Playbook(Frozen):
     services: dict[Name, Service] = Field(default_factory=dict)
     pipelines: dict[Name, Pipeline] = Field(default_factory=dict)
     disks: dict[Name, Disk] = Field(default_factory=dict)
+    #: What may be contained besides the above, by the names that alerts give them.
+    buckets: dict[Name, Bucket] = Field(default_factory=dict)
+    iam_users: dict[Name, IamUser] = Field(default_factory=dict)
+    secrets: dict[Name, ManagedSecret] = Field(default_factory=dict)
+    #: Where evidence is kept; nowhere unless given, and then nothing is contained without a person.
+    evidence: Evidence | None = None
     #: Where the head of the record is kept outside; nowhere unless given.
     anchors: tuple[AnchorPlace, ...] = ()
     #: SHA-256 of the file, so that a decision on the record names the playbook that made it.
@@ -246,10 +258,13 @@ class Playbook(Frozen):
         """The name if it is a declared asset: ``dataset:transactions``, ``service:scoring``; None otherwise."""
         kind, _, rest = name.partition(":")
         declared: dict[str, Container[str]] = {
+            "bucket": self.buckets,
             "dataset": self.datasets,
             "disk": self.disks,
+            "iam_user": self.iam_users,
             "model": self.models,
             "pipeline": self.pipelines,
+            "secrets_manager": self.secrets,  # and not `secret:`, after which the redaction looks for one
             "service": self.services,
         }
         return name if rest in declared.get(kind, ()) else None

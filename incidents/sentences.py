@@ -39,6 +39,10 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"{'looked' if body.phase == 'confirm' else 'looked again'}: {_verdict(body.verdict)}"
         case e.Judged():
             return f"version {body.version} is {_verdict(body.verdict)}"
+        case e.Scanned():
+            return f"the files of version {body.version} are {_verdict(body.verdict)}"
+        case e.Suspected():
+            return f"version {body.version} is in production and may be hit"
         case e.Traced():
             return f"{body.dataset} {body.version} taught {_taught(body)}"
         case e.Triaged():
@@ -69,6 +73,8 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"after {_action(known, plan_hash)}: {_verdict(body.verdict)}"
         case e.Conflicted(plan=plan_hash):
             return f"left {_action(known, plan_hash)} alone, somebody else was there: {body.why}"
+        case e.UndoAgreed():
+            return f"asked to take back {_action(known, body.plan)}, which takes {body.needed} people: {body.why}"
         case e.Undoing(plan=plan_hash):
             return f"about to undo {_action(known, plan_hash)}: {body.why}"
         case e.Undone(plan=plan_hash):

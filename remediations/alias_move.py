@@ -25,7 +25,7 @@ class AliasMove(Remediation):
     category: ClassVar[Category] = Category.model
     risk: ClassVar[Risk] = Risk.medium
     permissions: ClassVar[tuple[str, ...]] = (
-        "mlflow: read registered models, model versions and runs",
+        "mlflow: read registered models, model versions, their artifacts and runs",
         "mlflow: set and delete aliases of the model",
         "mlflow: set and delete tags of its versions",
     )

@@ -43,6 +43,10 @@ class Remediation(Frozen, ABC):
     risk: ClassVar[Risk]
     #: Whether ``undo`` can bring back what was there. What cannot come back never runs without a person.
     reversible: ClassVar[bool] = True
+    #: Whether the asset is to be well afterwards, so that a check of it says whether it helped.
+    heals: ClassVar[bool] = True
+    #: How many people have to ask for it before it is undone; with more than one it is never undone by itself.
+    undo_needs: ClassVar[int] = 1
     #: What it must be allowed to do, one line each: ``s3:PutObject datasets/NAME/current``.
     permissions: ClassVar[tuple[str, ...]]
 
@@ -68,6 +72,10 @@ class Remediation(Frozen, ABC):
     @abstractmethod
     def subject(self) -> str:
         """The declared asset that it is about: ``model:fraud``; touches nothing."""
+
+    def thing(self) -> str:
+        """What exactly it is about, where that is less than the asset; an undo takes back the last about the same."""
+        return self.subject()
 
     @abstractmethod
     def plan(self) -> Plan:

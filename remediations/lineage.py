@@ -56,6 +56,19 @@ def in_production(aliases: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
+def versions(model: str) -> list[int]:
+    """Every registered version of a model, oldest first."""
+    client = registry()
+    found: list[int] = []
+    token = None
+    while True:
+        page = client.search_model_versions(f"name = '{model}'", page_token=token)
+        found += [int(one.version) for one in page]
+        token = page.token
+        if not token:
+            return sorted(found)
+
+
 def serving(model: str, alias: str) -> int:
     """The version an alias points at, as an int: MLflow says int or str depending on its store.
 

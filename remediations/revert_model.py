@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from incidents import known_good
 from incidents.ledger import ledger
@@ -13,6 +13,7 @@ from incidents.playbook import Model
 from remediations.alias_move import AliasMove, problem
 from remediations.base import CannotPlan
 from remediations.lineage import serving
+from remediations.refusals import refused
 
 
 class RevertModel(AliasMove):
@@ -22,6 +23,10 @@ class RevertModel(AliasMove):
 
     to: int | None = Field(None, ge=1, description="A version that was verified good. Empty: the newest of them.")
     even_if_good: bool = Field(False, description="Leave the current version even where it was verified good.")
+    good_before: AwareDatetime | None = Field(
+        None,
+        description="Only what was verified good before this: the first sign of a breach. Its files are read again.",
+    )
 
     def plan(self) -> Plan:
         """Look for the version to go back to, and say why it is that one."""
@@ -31,6 +36,7 @@ class RevertModel(AliasMove):
         passed_over: list[str] = []
         for candidate in self._candidates(current):
             why_not = problem(self.model, candidate, asset, bad)
+            why_not = why_not or refused(self.model, candidate, look=self.good_before is not None)
             if why_not is None:
                 return self._plan(asset, current, candidate, passed_over)
             passed_over.append(f"not version {candidate}: {why_not}")
@@ -39,10 +45,15 @@ class RevertModel(AliasMove):
 
     def _candidates(self, current: int) -> list[int]:
         """The versions to try, best first: what is asked for; or the current one if it is good, then the newest."""
-        good = {int(version) for version in known_good.versions(ledger(), self.subject(), Health.healthy)}
+        known = (
+            known_good.good_before(ledger(), self.subject(), self.good_before)
+            if self.good_before
+            else known_good.versions(ledger(), self.subject(), Health.healthy)
+        )
+        good = {int(version) for version in known}
         if self.to is not None:
             if self.to not in good:
-                raise CannotPlan(f"version {self.to} of {self.model} was never verified good")
+                raise CannotPlan(f"version {self.to} of {self.model} was never verified good, or is quarantined")
             return [self.to]
         others = sorted(good - {current}, reverse=True)
         return [current, *others] if current in good and not self.even_if_good else others

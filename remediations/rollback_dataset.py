@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from incidents import known_good
 from incidents.ledger import ledger
@@ -34,6 +34,9 @@ class RollbackDataset(Remediation):
     dataset: str = Field(description="The dataset, as the playbook declares it.")
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")
     even_if_good: bool = Field(False, description="Leave the current version even where it was verified good.")
+    good_before: AwareDatetime | None = Field(
+        None, description="Only what was verified good before this: the first sign of a breach."
+    )
 
     def subject(self) -> str:
         """``dataset:transactions``."""
@@ -81,10 +84,14 @@ class RollbackDataset(Remediation):
 
     def _candidates(self, current: str) -> list[str]:
         """The versions to try, best first: what is asked for; or the current one if it is good, then the newest."""
-        good = known_good.versions(ledger(), self.subject(), Health.healthy)
+        good = (
+            known_good.good_before(ledger(), self.subject(), self.good_before)
+            if self.good_before
+            else known_good.versions(ledger(), self.subject(), Health.healthy)
+        )
         if self.to is not None:
             if self.to not in good:
-                raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good")
+                raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good, or is quarantined")
             return [self.to]
         others = sorted(good - {current}, reverse=True)  # a version begins with the time it was published
         return [current, *others] if current in good and not self.even_if_good else others

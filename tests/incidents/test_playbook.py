@@ -21,7 +21,7 @@ from incidents.yaml_lines import Refused
 SHIPPED = (Path(__file__).parents[2] / "playbook.yaml").read_text(encoding="utf-8")
 
 #: Sections whose keys are names that the team gives.
-NAMED_BY_THE_TEAM = ("senders", "actions", "channels", "datasets", "models")
+NAMED_BY_THE_TEAM = ("senders", "actions", "channels", "datasets", "models", "buckets", "iam_users", "secrets")
 
 
 def tree() -> Any:

@@ -137,6 +137,15 @@ SENTENCES: list[tuple[Body, str]] = [
         e.AutonomyReset(action="revert_model", category=Category.model, severity=Severity.high, why="it was mended"),
         "what revert_model did before in model incidents at severity 2 no longer counts: it was mended",
     ),
+    (
+        e.Scanned(version="3", digest="d" * 64, verdict=Verdict(health=Health.unhealthy, why="it imports os.system")),
+        "the files of version 3 are unhealthy, it imports os.system",
+    ),
+    (e.Suspected(version="3"), "version 3 is in production and may be hit"),
+    (
+        e.UndoAgreed(plan=PLAN.hash, why="anna: it was clean", needed=2),
+        "asked to take back rollback_dataset on dataset:transactions, which takes 2 people: anna: it was clean",
+    ),
     (e.Stormed(why="too much at once"), "storm: too much at once"),
 ]
 SAID: dict[type[object], tuple[Body, str]] = {type(body): (body, text) for body, text in SENTENCES}

@@ -1,13 +1,20 @@
-"""What several tests of the dataset stores share."""
+"""What several tests of the dataset stores and of the actions share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from incidents import ledger as ledgers
+from incidents import playbook as playbooks
+from incidents import settings as all_settings
 from tests.remediations import kubernetes
 from tests.remediations.plain_keys import PlainKeys
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -21,3 +28,29 @@ def kubernetes_api() -> Iterator[kubernetes.Api]:
     """A Deployment behind the documented API of Kubernetes."""
     with kubernetes.served() as api:
         yield api
+
+
+@pytest.fixture
+def declare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """An empty ledger, and a way to put more into the shipped playbook; what it has of a model is added to."""
+
+    def add(text: str) -> None:
+        yaml = YAML(typ="safe")
+        book, declared = yaml.load((ROOT / "playbook.yaml").read_text()), yaml.load(text)
+        for name, model in declared.pop("models", {}).items():
+            book["models"].setdefault(name, {}).update(model)
+        with (tmp_path / "playbook.yaml").open("w") as file:
+            yaml.dump(book | declared, file)
+        _forget()
+
+    monkeypatch.setenv("LASTGOOD_PLAYBOOK", str(tmp_path / "playbook.yaml"))
+    monkeypatch.setenv("LASTGOOD_HOME", str(tmp_path / "home"))
+    add("{}")
+    yield add
+    ledgers.ledger().engine.dispose()
+    _forget()
+
+
+def _forget() -> None:
+    for cached in (ledgers.ledger, playbooks.playbook, all_settings.settings):
+        cached.cache_clear()

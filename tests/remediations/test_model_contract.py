@@ -133,7 +133,11 @@ def action_of(kind: str, world: World) -> Remediation:
     }[kind]
 
 
-@pytest.fixture(params=["promote_model", "retrain_model", "revert_model"])
+#: The actions that this file holds to the contract.
+TRAINING = ("promote_model", "retrain_model", "revert_model")
+
+
+@pytest.fixture(params=TRAINING)
 def action(request: pytest.FixtureRequest, world: World) -> Remediation:
     """Each of the actions in turn; the training of the one that trains has what runs it."""
     if request.param == "retrain_model":

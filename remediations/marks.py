@@ -1,0 +1,89 @@
+"""A mark beside one version of a dataset, for whoever opens the store: why it is shut away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from remediations import clients
+from remediations.datasets.s3_files import TAKEN, status
+
+
+class Marks(Protocol):
+    """The marks of one store."""
+
+    def read(self, version: str) -> str | None:
+        """What stands beside a version; None: nothing."""
+
+    def put(self, version: str, text: str) -> None:
+        """Write it where nothing stands; what stands is left."""
+
+    def remove(self, version: str) -> None:
+        """Take it away."""
+
+
+class S3Marks:
+    """Objects under a prefix of their own."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self.bucket, self.prefix = bucket, prefix
+
+    def read(self, version: str) -> str | None:
+        """What stands beside a version; None: nothing."""
+        client = clients.s3()
+        try:
+            return client.get_object(Bucket=self.bucket, Key=self.prefix + version)["Body"].read().decode()
+        except client.exceptions.NoSuchKey:
+            return None
+
+    def put(self, version: str, text: str) -> None:
+        """Write it where nothing stands; what stands is left."""
+        client = clients.s3()
+        try:
+            client.put_object(Bucket=self.bucket, Key=self.prefix + version, Body=text.encode(), IfNoneMatch="*")
+        except client.exceptions.ClientError as error:
+            if status(error) not in TAKEN:
+                raise
+
+    def remove(self, version: str) -> None:
+        """Take it away."""
+        clients.s3().delete_object(Bucket=self.bucket, Key=self.prefix + version)
+
+
+class FileMarks:
+    """Files in a folder of their own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, version: str) -> str | None:
+        """What stands beside a version; None: nothing."""
+        try:
+            return (self.folder / version).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+
+    def put(self, version: str, text: str) -> None:
+        """Write it where nothing stands; what stands is left, and half a mark is one too."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with (self.folder / version).open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            return
+
+    def remove(self, version: str) -> None:
+        """Take it away."""
+        (self.folder / version).unlink(missing_ok=True)
+
+
+def open_marks(store: str) -> Marks:
+    """The marks of a dataset's store, as the playbook writes its address; touches nothing yet."""
+    parts = urlsplit(store)
+    path = unquote(parts.path).strip("/")
+    if parts.scheme == "file":
+        return FileMarks(Path("/") / path / "quarantine")
+    if parts.scheme == "s3+versions":  # what is under the prefix is data there
+        return S3Marks(parts.netloc, f"{path}.lastgood/quarantine/")
+    return S3Marks(parts.netloc, f"{path}/quarantine/".lstrip("/"))
