@@ -1,14 +1,16 @@
-"""Writes the README's tables from the code: ``python -m docs.generate``. A test fails when they drift."""
+"""Writes the README's tables and docs/actions.md from the code: ``python -m docs.generate``. A test holds them."""
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from remediations import ALL
+from remediations import ALL, Remediation
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +44,57 @@ def actions() -> str:
     return "\n".join(lines) + "\n"
 
 
+def actions_page() -> str:
+    """docs/actions.md: every action with all that there is to know about it before it runs."""
+    lines = [
+        "# Actions",
+        "",
+        "<!-- made by `python -m docs.generate`: change the code, and make it again -->",
+        "",
+        "Everything that can change production. Each is `lastgood run ACTION`, a form in Prefect's pages, and a step",
+        "of a section; whether it runs by itself, the gates decide. What is not reversible always asks a person.",
+        "",
+        "What AWS must allow for infrastructure and rollbacks is `python -m remediations.policy`: an IAM policy made",
+        "from your playbook, for its assets alone. What the others need stands under each.",
+        "",
+    ]
+    for action in ALL:
+        lines += _page_of(action)
+    return "\n".join(lines)
+
+
+def _page_of(action: type[Remediation]) -> list[str]:
+    says = inspect.cleandoc(action.__doc__ or "")
+    return [
+        f"## `{action.name()}`",
+        "",
+        says,
+        "",
+        f"- Section: {action.category}",
+        f"- Risk: {action.risk}",
+        f"- Reversible: {'yes' if action.reversible else 'no, so it always asks a person'}",
+        f"- Applies: {_says(action.apply)}",
+        f"- Verified by: {_says(action.verify)}",
+        f"- Undo: {_says(action.undo)}",
+        "",
+        "| parameter | required | what it is |",
+        "| --- | --- | --- |",
+        *(
+            f"| `{name}` | {'yes' if field.is_required() else 'no'} | {field.description} |"
+            for name, field in action.model_fields.items()
+        ),
+        "",
+        "Needs:",
+        "",
+        *(f"- `{permission}`" for permission in action.permissions),
+        "",
+    ]
+
+
+def _says(method: Callable[..., object]) -> str:
+    return " ".join(inspect.cleandoc(method.__doc__ or "").split("\n\n")[0].split())
+
+
 def _runs(deployment: dict[str, Any]) -> str:
     schedules = deployment.get("schedules")
     if schedules:
@@ -52,3 +105,4 @@ def _runs(deployment: dict[str, Any]) -> str:
 if __name__ == "__main__":
     readme = ROOT / "README.md"
     readme.write_text(updated(readme.read_text()))
+    (ROOT / "docs" / "actions.md").write_text(actions_page())

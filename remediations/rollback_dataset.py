@@ -9,10 +9,11 @@ from pydantic import AwareDatetime, Field
 from incidents import known_good
 from incidents.ledger import ledger
 from incidents.models import Category, Health, Plan, Risk, Verdict
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations.base import CannotPlan, Remediation
 from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore, Pointer, Preflight
+from remediations.permissions import Statement
 
 
 class RollbackDataset(Remediation):
@@ -37,6 +38,26 @@ class RollbackDataset(Remediation):
     good_before: AwareDatetime | None = Field(
         None, description="Only what was verified good before this: the first sign of a breach."
     )
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """For each dataset in S3: read its versions and move its pointer; for plain keys, also bring them back."""
+        needed: list[Statement] = []
+        for dataset in book.datasets.values():
+            scheme, _, place = dataset.store.rstrip("/").partition("://")
+            if scheme not in {"s3", "s3+versions"}:
+                continue
+            bucket, store = f"arn:aws:s3:::{place.partition('/')[0]}", f"arn:aws:s3:::{place}"
+            needed.append(Statement(actions=("s3:ListBucket",), resource=bucket))
+            if scheme == "s3":
+                needed.append(Statement(actions=("s3:GetObject",), resource=f"{store}/*"))
+                needed.append(Statement(actions=("s3:PutObject",), resource=f"{store}/current"))
+                continue
+            keys = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")
+            versions = ("s3:ListBucketVersions", "s3:GetBucketVersioning")
+            needed.append(Statement(actions=versions, resource=bucket))
+            needed += [Statement(actions=keys, resource=f"{root}/*") for root in (store, f"{store}.lastgood")]
+        return tuple(needed)
 
     def subject(self) -> str:
         """``dataset:transactions``."""

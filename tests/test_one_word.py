@@ -92,6 +92,13 @@ def test_the_readmes_tables_are_the_codes() -> None:
     assert updated(readme) == readme
 
 
+def test_the_page_of_actions_is_the_codes() -> None:
+    """docs/actions.md says of every action what the code says today; `make docs` writes it."""
+    from docs.generate import actions_page
+
+    assert (ROOT / "docs" / "actions.md").read_text() == actions_page()
+
+
 def test_no_committed_file_names_a_package_registry() -> None:
     """The lock holds versions and hashes, and no address."""
     hosts = re.compile("|".join(["py" + r"pi\.org", "python" + "hosted", r"registry\.npm" + "js", r"deb\.deb" + "ian"]))
