@@ -36,7 +36,7 @@ from tests.remediations.worlds import RollbackDatasetWorld
 
 ROOT = Path(__file__).parents[2]
 
-#: The worlds whose AWS is moto's. Its SageMaker lacks UpdateEndpoint: test_sagemaker compares that with the calls made.
+#: The worlds whose AWS is moto's. Its SageMaker lacks UpdateEndpoint: test_sagemaker compares that with its calls.
 IN_AWS = (
     worlds.FailOverSourceWorld,
     worlds.GrowVolumeWorld,
@@ -119,11 +119,17 @@ def declare(world: World) -> Playbook:
 
 
 def as_moto_sees_it(allowed: dict[str, Any]) -> dict[str, Any]:
-    """The policy with ``*`` where moto asks for that."""
+    """The policy with ``*`` where moto asks for that, and with the name by which moto asks for CloudWatch.
+
+    IAM says ``cloudwatch:``. moto takes the name that requests are signed with, which for CloudWatch is another one.
+    """
     made = [
         one if one["Resource"].startswith("arn:aws:s3:::") else {**one, "Resource": "*"} for one in allowed["Statement"]
     ]
-    return {**allowed, "Statement": made}
+    named = [
+        {**one, "Action": [action.replace("cloudwatch:", "monitoring:") for action in one["Action"]]} for one in made
+    ]
+    return {**allowed, "Statement": named}
 
 
 def without(allowed: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -174,18 +180,21 @@ def test_the_policy_suffices_and_nothing_in_it_is_unused(
 
 
 def test_looking_first_needs_what_the_policy_has(account: Account, ledger: Ledger) -> None:
-    """With it triage sees the service; without it, it says what it may not see, and goes on.
+    """With it triage sees the service and its metric; without it, it says what it may not see, and goes on.
 
-    moto's gate refuses CloudWatch and Service Quotas whatever a policy says, so those two are not proven here.
+    moto has no quota of Fargate, so that the right to read it suffices is not proven here.
     """
     book = declare(worlds.ScaleEcsWorld(ledger, {}))
     aws_kit.ecs_service()
     account.shut(as_moto_sees_it(document(looking(book))))
-    assert {"copies", "version", "recent"} <= set(seen("scoring").evidence)
-    account.shut(document([Statement(actions=("ec2:DescribeVolumes",))]))
+    first = seen("scoring")
+    assert {"copies", "version", "recent", "metric"} == set(first.evidence), first.missing
+    account.shut(document([Statement(actions=("ecs:DescribeServices",))]))
     found = seen("scoring")
-    assert found.evidence == {}
-    assert "AccessDenied" in found.missing["copies"]
+    assert {"copies", "version", "recent"} == set(found.evidence)
+    assert "AccessDenied" in found.missing["metric"]
+    account.shut(document([Statement(actions=("ec2:DescribeVolumes",))]))
+    assert seen("scoring").evidence == {}
 
 
 def test_the_resources_are_the_declared_things_and_no_others(account: Account, ledger: Ledger) -> None:
