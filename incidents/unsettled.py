@@ -120,7 +120,8 @@ def _still(ledger: Ledger, playbook: Playbook, name: str, grace: timedelta) -> S
 def _longest(playbook: Playbook) -> timedelta:
     """The longest time in which a run that is well may put nothing on the record."""
     watched = max(watch.within_seconds for watch in playbook.watch.values())
-    return timedelta(seconds=max(watched, *playbook.limits.hold_down_seconds.values(), 0))
+    back = [service.bounds.back_after_seconds for service in playbook.services.values() if service.bounds]
+    return timedelta(seconds=max(watched, *playbook.limits.hold_down_seconds.values(), *back, 0))
 
 
 def _in_status(ledger: Ledger, status: Status) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -310,7 +311,7 @@ def test_isolation_forgets_what_is_personal(tmp_path: Path) -> None:
 def test_no_test_sees_the_persons_own_files() -> None:
     """The home of this very session is a temporary folder."""
     assert "lastgood-tests-" in str(Path.home())
-    assert os.environ["PREFECT_HOME"].startswith(str(Path.home()))
+    assert not Path(os.environ["PREFECT_HOME"]).is_relative_to(pwd.getpwuid(os.getuid()).pw_dir)
 
 
 def test_ports_are_given_once() -> None:

@@ -88,20 +88,21 @@ def test_the_kill_switch_from_end_to_end(broken_system: System, ledger: Ledger) 
 
 def test_a_crash_pauses_what_others_would_do_until_it_is_settled(broken_system: System, ledger: Ledger) -> None:
     """While what a dead process changed is not known, nothing else is changed; entered again, it is, and all heals."""
-    first = opened(ledger, "dataset:transactions", Category.data)
+    first = opened(ledger, "model:fraud", Category.model)
 
-    def die(action: RollbackDataset, plan: object) -> None:
+    def die(action: RevertModel, plan: object) -> None:
         raise KeyboardInterrupt  # nothing that catches errors catches this, as nothing catches a SIGKILL
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RollbackDataset, "apply", die)
+        patch.setattr(RevertModel, "apply", die)
         with pytest.raises(KeyboardInterrupt):
-            run(data, first)
-    second = opened(ledger, "model:fraud", Category.model)
-    assert run(model, second).status is Status.waiting
-    assert broken_system.alias == broken_system.model_broken
+            run(model, first)
+    second = opened(ledger, "dataset:transactions", Category.data)
+    assert run(data, second).status is Status.waiting
+    assert broken_system.dataset == broken_system.broken
     assert f"a crash left in doubt what {first} changed" in lastgood("why", second)
-    assert run(data, first).status is Status.resolved
+    assert run(model, first).status is Status.resolved
+    assert run(data, second).status is Status.resolved
     assert (broken_system.dataset, broken_system.alias) == (broken_system.good, broken_system.model_good)
 
 

@@ -188,17 +188,7 @@ def test_entered_again_after_a_crash_it_goes_on_where_it_was(broken_system: Syst
     assert kinds(ledger, incident).count("planned") == 2, "one plan for the dataset, one for the model"
 
 
-@pytest.mark.parametrize(("section", "category"), [(security, "security")])
-def test_a_section_without_steps_hands_over(
-    section: object, category: str, ledger: Ledger, prefect_server: object
-) -> None:
-    """What has no automatic steps yet goes to its owner, and says so."""
-    outcome = run(section, opened(ledger, None, Category(category)))
-    assert outcome.status is Status.escalated
-    assert "no steps" in outcome.why
-
-
-@pytest.mark.parametrize("section", [data, infrastructure, model])
+@pytest.mark.parametrize("section", [data, infrastructure, model, security])
 def test_an_incident_without_a_known_asset_goes_to_a_person(
     section: object, ledger: Ledger, prefect_server: object
 ) -> None:

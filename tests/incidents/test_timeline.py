@@ -61,6 +61,10 @@ SENTENCES: list[tuple[Body, str]] = [
         "d v2 taught a 1; b 2. Blast radius: 1 dataset, 2 models, 1 service",
     ),
     (
+        e.Triaged(evidence={"copies": 2}, missing={"quotas": "AccessDenied"}),
+        "looked first at copies; could not see quotas",
+    ),
+    (
         e.Planned(plan=PLAN),
         "rollback_dataset: dataset:transactions version 20261123T065800Z -> 20261122T060000Z",
     ),

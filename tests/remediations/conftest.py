@@ -17,6 +17,15 @@ from tests.remediations.plain_keys import PlainKeys
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A ledger of this test alone, where a test makes none itself."""
+    monkeypatch.setenv("LASTGOOD_HOME", str(tmp_path / "record"))
+    _forget()
+    yield
+    _forget()
+
+
 @pytest.fixture
 def keys(versioned_bucket: str) -> PlainKeys:
     """An empty prefix of this test alone."""

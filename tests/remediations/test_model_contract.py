@@ -20,7 +20,7 @@ from demo.servers import Server
 from incidents import ledger as ledgers
 from incidents import playbook as playbooks
 from incidents import settings as all_settings
-from incidents.events import Contested, Judged
+from incidents.events import Contested, Judged, Scanned
 from incidents.ledger import Ledger
 from incidents.models import Health, Verdict
 from remediations import PromoteModel, Remediation, RetrainModel, RevertModel
@@ -93,6 +93,8 @@ def world(
     made = World(model, ledgers.ledger(), data)
     made.judge("dataset:transactions", data)
     made.judge(f"model:{model}", "1")
+    safe = Verdict(health=Health.healthy, why="scanned")
+    made.ledger.append(Scanned(version="1", digest="1" * 64, verdict=safe), actor="test", subject=f"model:{model}")
     made.contested()
     yield made
     ledgers.ledger().engine.dispose()

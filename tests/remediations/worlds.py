@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import servers
-from incidents.events import Judged
+from incidents.events import Judged, Scanned
 from incidents.ledger import Ledger
 from incidents.models import Health, Verdict
 from remediations import RevertModel, RollbackDataset
@@ -45,6 +45,8 @@ class RevertModelWorld(World):
             client.create_model_version("contract", source="s3://nowhere/model")
         client.set_registered_model_alias("contract", "champion", "2")
         judge(self.ledger, "model:contract", "1")
+        safe = Verdict(health=Health.healthy, why="scanned")
+        self.ledger.append(Scanned(version="1", digest="1" * 64, verdict=safe), actor="test", subject="model:contract")
         return RevertModel(model="contract", because="a test")
 
     def state(self) -> Any:
