@@ -14,7 +14,7 @@ from tests.chaos.script import STORIES, Script
 from tests.chaos.system import Parts, parts
 from tests.flows.kit import System
 
-TRIALS = int(os.environ.get("TRIALS", "4"))
+TRIALS = int(os.environ.get("TRIALS", "2"))
 SEED = int(os.environ.get("SEED", "1"))
 #: Planted bugs to find here; ``make chaos`` finds them all.
 PLANTED = os.environ.get("MUTANTS", "fencing")

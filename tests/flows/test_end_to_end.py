@@ -27,7 +27,7 @@ from incidents.models import Status
 from tests.flows.kit import ROOT, System
 
 #: Incidents that arrive at once; 200 take two minutes.
-BURST = int(os.environ.get("BURST", "16"))
+BURST = int(os.environ.get("BURST", "8"))
 TOKEN = "a token of this test alone"
 DEPLOYED = ["data/data", "model/model", "by_hand/revert_model", "rehearse/rehearse"]
 

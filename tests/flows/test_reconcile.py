@@ -35,7 +35,7 @@ from tests.flows.kit import ROOT, ChangePlaybook, System, kinds, opened, run
 SECTIONS = {"data/data": data, "model/model": model}
 NO_GRACE = timedelta(0)
 #: Every so-many-th write is one to die after; STRIDE=1 takes two minutes.
-STRIDE = int(os.environ.get("STRIDE", "3"))
+STRIDE = int(os.environ.get("STRIDE", "7"))
 
 
 class Dying:
