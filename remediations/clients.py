@@ -6,6 +6,7 @@ lastgood never holds them.
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,38 +23,35 @@ if TYPE_CHECKING:
 #: Objects moved side by side; the connection pool is made to match.
 S3_THREADS = 32
 
+#: One session makes one client at a time.
+_MAKING = threading.RLock()
+
 
 @cache
 def s3() -> S3Client:
     """The S3 client, made once: making one is not thread-safe, using one is."""
     from botocore.config import Config
 
-    return _s3_session().client(
-        "s3",
-        config=Config(
-            retries={"mode": "standard", "max_attempts": 5},
-            max_pool_connections=S3_THREADS,
-            connect_timeout=5,
-            read_timeout=60,
-        ),
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5},
+        max_pool_connections=S3_THREADS,
+        connect_timeout=5,
+        read_timeout=60,
     )
+    with _MAKING:
+        return _s3_sessions()[0].client("s3", config=config)
 
 
 @cache
-def _s3_session() -> boto3.Session:
+def _s3_sessions() -> tuple[boto3.Session, Session]:
+    """boto3's session for S3, and botocore's under it, made together: it fails to make two of the first on one."""
     import boto3
-
-    return boto3.Session(botocore_session=_botocore())
-
-
-@cache
-def _botocore() -> Session:
     from botocore.session import get_session
 
     session = get_session()
     # Half of the time that a long listing takes goes into reading its times, as botocore reads them.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
-    return session
+    return boto3.Session(botocore_session=session), session
 
 
 def s3_signer() -> S3SigV4Auth:
@@ -65,7 +63,7 @@ def s3_signer() -> S3SigV4Auth:
     from botocore.auth import S3SigV4Auth
     from botocore.exceptions import NoCredentialsError
 
-    found = _botocore().get_credentials()
+    found = _s3_sessions()[1].get_credentials()
     if found is None:
         raise NoCredentialsError
     return S3SigV4Auth(found.get_frozen_credentials(), "s3", s3().meta.region_name)
@@ -78,7 +76,7 @@ def s3_connections() -> urllib3.PoolManager:
     from botocore.httpsession import get_cert_path
 
     timeout = urllib3.Timeout(connect=5, read=60)
-    bundle = _botocore().get_config_variable("ca_bundle") or get_cert_path(True)
+    bundle = _s3_sessions()[1].get_config_variable("ca_bundle") or get_cert_path(True)
     return urllib3.PoolManager(maxsize=S3_THREADS, timeout=timeout, retries=False, ca_certs=bundle)
 
 
