@@ -24,9 +24,9 @@ from expectations.asking import ask
 from expectations.parquet import draw, opened
 from expectations.progress import watched
 from expectations.sampling import divided
-from incidents.models import Frozen, Health, Verdict, now
+from incidents.models import Frozen, Health, Verdict, digest, now
 
-__all__ = ["CannotValidate", "Failure", "Validation", "declare", "validate"]
+__all__ = ["CannotValidate", "Failure", "Validation", "declare", "fingerprint", "validate"]
 
 #: The longest list that a stored result holds, unless the caller asks for a longer sample.
 _LONGEST_LIST = 50
@@ -37,6 +37,8 @@ class Validation(Frozen):
     """What a suite found in one version of a dataset."""
 
     suite: str
+    #: Of the suite as it was then; ``fingerprint`` says it as it is now.
+    fingerprint: str = ""
     #: Rows in all files together.
     rows: int
     #: How many of them were looked at, where it was a sample; None where it was all of them.
@@ -125,6 +127,7 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows
     failures = [failure(answer, module.KEY, sample) for answer in plain if not answer["success"]]
     return Validation(
         suite=suite,
+        fingerprint=_fingerprint(entries),
         rows=rows,
         sampled=sampled,
         expectations=len(entries),
@@ -147,6 +150,20 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows
             },
         },
     )
+
+
+def fingerprint(suite: str) -> str:
+    """The same for as long as the suite expects the same: a verdict by another one says nothing of this one.
+
+    Raises:
+        CannotValidate: no such suite, or a suite that lost an entry.
+    """
+    return _fingerprint(_entries(suite, _load(suite)))
+
+
+def _fingerprint(entries: Sequence[Any]) -> str:
+    told = [entry.configuration.to_json_dict() for entry in entries]
+    return digest([{name: value for name, value in one.items() if name != "id"} for one in told])[:16]
 
 
 def _load(suite: str) -> ModuleType:

@@ -16,7 +16,7 @@ async def data(case: Case) -> Outcome:
 
     1. Confirm with the dataset's suite that its current version is bad.
     2. Find the models in production that learned from that version.
-    3. Bring the dataset back to the newest version verified good, and see it pass its suite.
+    3. Bring the dataset back to the newest version verified good that passes its suite of today, and see it pass.
     4. Bring each of those models back to the newest version verified good that learned from nothing bad,
        see its service answer with it, and see its metric recover.
     5. Otherwise hand over to the data engineer, with all that was seen.
