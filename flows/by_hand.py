@@ -10,6 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.states import Completed
 from pydantic import Field
 
+from flows import correcting
 from flows.case import Case, Outcome, begin, ended, step
 from flows.checks_of import check_of
 from flows.steps import escalate, remediate, resolve, undo
@@ -19,7 +20,7 @@ from incidents.ledger import ledger
 from incidents.models import Plan, Severity
 from incidents.playbook import playbook
 from incidents.redaction import redact
-from remediations import ALL, PromoteModel, Remediation, RetrainModel, RevertModel, RollbackDataset
+from remediations import ALL, PromoteModel, QuarantineRows, Remediation, RetrainModel, RevertModel, RollbackDataset
 
 Do = Literal["plan", "apply", "undo"]
 Who = Annotated[str, Field(min_length=2, max_length=60)]
@@ -48,7 +49,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
             do: plan says what would change and changes nothing; apply does it; undo takes back the last apply.
             incident: The incident that it belongs to, INC-7 for instance. Empty: it becomes one of its own.
         """
-        asked: Remediation = action
+        asked: Remediation = await step("read the suite", correcting.complete, action)
         if do == "plan":
             return await _show(asked)
         because = _reason(asked, asked_by)
@@ -127,6 +128,7 @@ def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:
 
 
 promote_model = _by_hand(PromoteModel)
+quarantine_rows = _by_hand(QuarantineRows)
 retrain_model = _by_hand(RetrainModel)
 revert_model = _by_hand(RevertModel)
 rollback_dataset = _by_hand(RollbackDataset)
@@ -134,6 +136,7 @@ rollback_dataset = _by_hand(RollbackDataset)
 #: Action -> its flow; a test holds this against ``remediations.ALL`` and against ``prefect.yaml``.
 FLOWS = {
     "promote_model": promote_model,
+    "quarantine_rows": quarantine_rows,
     "retrain_model": retrain_model,
     "revert_model": revert_model,
     "rollback_dataset": rollback_dataset,

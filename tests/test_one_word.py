@@ -20,7 +20,7 @@ DEPLOYMENTS: list[dict[str, Any]] = YAML(typ="safe").load((ROOT / "prefect.yaml"
 NAMES = {deployment["name"]: deployment for deployment in DEPLOYMENTS}
 #: Files in ``flows`` that hold no flow.
 WITHOUT_A_FLOW = {
-    *("__init__", "asking", "case", "checks", "checks_of", "checks_prometheus"),
+    *("__init__", "asking", "case", "checks", "checks_of", "checks_prometheus", "correcting"),
     *("deferring", "looking", "proving", "ready", "reloading", "retrain", "steps"),
 }
 
