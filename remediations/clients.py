@@ -6,6 +6,7 @@ lastgood never holds them.
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
 #: Objects moved side by side; the connection pool is made to match.
 S3_THREADS = 32
 
+_MAKING = threading.Lock()
+
 
 @cache
 def s3() -> S3Client:
     """The S3 client, made once: making one is not thread-safe, using one is."""
     from botocore.config import Config
 
-    return _s3_session().client(
-        "s3",
-        config=Config(
-            retries={"mode": "standard", "max_attempts": 5},
-            max_pool_connections=S3_THREADS,
-            connect_timeout=5,
-            read_timeout=60,
-        ),
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 5},
+        max_pool_connections=S3_THREADS,
+        connect_timeout=5,
+        read_timeout=60,
     )
+    with _MAKING:  # several threads may be the first to ask
+        return _s3_session().client("s3", config=config)
 
 
 @cache
