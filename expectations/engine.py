@@ -24,9 +24,9 @@ from expectations.asking import ask
 from expectations.parquet import draw, opened
 from expectations.progress import watched
 from expectations.sampling import divided
-from incidents.models import Frozen, Health, Verdict, now
+from incidents.models import Frozen, Health, Verdict, digest, now
 
-__all__ = ["CannotValidate", "Failure", "Validation", "declare", "validate"]
+__all__ = ["CannotValidate", "Failure", "Validation", "declare", "entries", "fingerprint", "validate"]
 
 #: The longest list that a stored result holds, unless the caller asks for a longer sample.
 _LONGEST_LIST = 50
@@ -37,6 +37,8 @@ class Validation(Frozen):
     """What a suite found in one version of a dataset."""
 
     suite: str
+    #: Of the suite as it was then; ``fingerprint`` says it as it is now.
+    fingerprint: str = ""
     #: Rows in all files together.
     rows: int
     #: How many of them were looked at, where it was a sample; None where it was all of them.
@@ -109,25 +111,26 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows
     from great_expectations import __version__ as version
 
     module = _load(suite)
-    entries = _entries(suite, module)
+    asked = _entries(suite, module)
     with opened(files) as (execution, rows, columns):
         keys = [module.KEY] if module.KEY in columns else []
-        parts: Mapping[str, Mapping[int, Any]] = {"data": dict(enumerate(entries))}
+        parts: Mapping[str, Mapping[int, Any]] = {"data": dict(enumerate(asked))}
         sampled = None
         if sample_rows is not None and sample_rows < rows:
-            sampled, parts = draw(execution, files, rows, sample_rows), divided(entries)
+            sampled, parts = draw(execution, files, rows, sample_rows), divided(asked)
         told: dict[int, Any] = {}
         with watched(execution, suite):
             for table, part in parts.items():
                 told |= ask(execution, table, part, sample=sample, keys=keys)
-        answers = [told[position] for position in range(len(entries))]
+        answers = [told[position] for position in range(len(asked))]
     plain = [as_json(answer) for answer in answers]
     failures = [failure(answer, module.KEY, sample) for answer in plain if not answer["success"]]
     return Validation(
         suite=suite,
+        fingerprint=_fingerprint(asked),
         rows=rows,
         sampled=sampled,
-        expectations=len(entries),
+        expectations=len(asked),
         evaluated=sum(not error_of(answer) for answer in answers),
         failures=tuple(sorted(failures, key=lambda one: one.badness)),
         result={
@@ -147,6 +150,29 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows
             },
         },
     )
+
+
+def entries(suite: str) -> list[Any]:
+    """The expectations of a suite, all of them.
+
+    Raises:
+        CannotValidate: no such suite, or a suite that lost an entry.
+    """
+    return _entries(suite, _load(suite))
+
+
+def fingerprint(suite: str) -> str:
+    """The same for as long as the suite expects the same: a verdict by another one says nothing of this one.
+
+    Raises:
+        CannotValidate: no such suite, or a suite that lost an entry.
+    """
+    return _fingerprint(entries(suite))
+
+
+def _fingerprint(entries: Sequence[Any]) -> str:
+    told = [entry.configuration.to_json_dict() for entry in entries]
+    return digest([{name: value for name, value in one.items() if name != "id"} for one in told])[:16]
 
 
 def _load(suite: str) -> ModuleType:

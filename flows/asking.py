@@ -10,6 +10,7 @@ from datetime import datetime
 
 from prefect import get_run_logger
 
+from flows import proving
 from flows.case import Case, Waiting, step
 from incidents import approvals, gatekeeper, questions
 from incidents import events as e
@@ -30,7 +31,7 @@ async def make_plan(case: Case, action: Remediation) -> Plan | None:
     def work() -> Plan | None:
         asked = questions.last(case.incident, action.name(), action.model_dump(mode="json"))
         try:
-            plan = action.plan()
+            plan = proving.plan(case, action)
         except CannotPlan as error:
             if asked is not None:
                 _void(case, asked, f"there is no safe plan any more: {error}")

@@ -10,6 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.states import Completed
 from pydantic import Field
 
+from flows import correcting
 from flows.case import Case, Outcome, begin, ended, step
 from flows.checks_of import check_of
 from flows.steps import escalate, remediate, resolve, undo
@@ -49,7 +50,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
             do: plan says what would change and changes nothing; apply does it; undo takes back the last apply.
             incident: The incident that it belongs to, INC-7 for instance. Empty: the asset's open one, or its own.
         """
-        asked: Remediation = action
+        asked: Remediation = await step("read the suite", correcting.complete, action)
         if do == "plan":
             return await _show(asked)
         because = _reason(asked, asked_by)

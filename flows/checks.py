@@ -54,9 +54,11 @@ class Check(Protocol):
 
 
 class DatasetCheck(Frozen):
-    """Does the dataset's current version pass its suite?"""
+    """Does the dataset's current version pass its suite, or another one of its versions?"""
 
     dataset: str
+    #: None: the one that is current at that moment.
+    version: str | None = None
     #: A version's content never changes, so neither does what the suite says of it.
     patient: bool = False
     consecutive: int = 1
@@ -67,7 +69,7 @@ class DatasetCheck(Frozen):
         return f"dataset:{self.dataset}"
 
     def look(self) -> Look:
-        """Fetch the current version, run the suite over it, and keep the page that shows the result."""
+        """Fetch the version, run the suite over it, and keep the page that shows the result."""
         from expectations.docs import render
         from expectations.engine import CannotValidate, validate
 
@@ -75,7 +77,7 @@ class DatasetCheck(Frozen):
         if declared.suite is None:
             return Look(subject=self.subject, verdict=_inconclusive(f"{self.dataset} has no suite in the playbook"))
         store = open_store(declared.store, self.dataset)
-        version = store.current().version
+        version = self.version or store.current().version
         with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
             try:
                 files = store.fetch(version, Path(folder))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flows.case import Case, Outcome, section
 from flows.checks import DatasetCheck
 from flows.checks_of import model_check
+from flows.correcting import correct
 from flows.steps import confirm, escalate, not_confirmed, remediate, resolve, trace
 from incidents.models import Health
 from remediations import RevertModel, RollbackDataset
@@ -16,10 +17,11 @@ async def data(case: Case) -> Outcome:
 
     1. Confirm with the dataset's suite that its current version is bad.
     2. Find the models in production that learned from that version.
-    3. Bring the dataset back to the newest version verified good, and see it pass its suite.
-    4. Bring each of those models back to the newest version verified good that learned from nothing bad,
+    3. Where the playbook says so, take the bad rows out of the current version, and see what is left pass its suite.
+    4. Otherwise bring the dataset back to the newest version verified good that passes its suite of today.
+    5. Bring each of those models back to the newest version verified good that learned from nothing bad,
        see its service answer with it, and see its metric recover.
-    5. Otherwise hand over to the data engineer, with all that was seen.
+    6. Otherwise hand over to the data engineer, with all that was seen.
     """
     dataset = case.asset("dataset")
     if dataset is None:
@@ -33,7 +35,9 @@ async def data(case: Case) -> Outcome:
 
     tainted = await trace(case, dataset, str(seen.evidence["version"]))
 
-    fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
+    fix = await correct(case, dataset)
+    if fix is None:
+        fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
     if not fix.done:
         return await escalate(case, fix.why)
     done: list[str] = [fix.why]

@@ -12,7 +12,7 @@ import typer
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from incidents import cli_answers, cli_audit, cli_backtest, cli_gates, cli_history, cli_run, family
+from incidents import cli_answers, cli_audit, cli_backtest, cli_expectations, cli_gates, cli_history, cli_run, family
 from incidents import events as e
 from incidents import postmortem as pages
 from incidents.cli_terminal import Commands, Trouble, incident_name, say, say_timeline, table
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_audit.audit, name="audit")
 app.add_typer(cli_audit.playbook, name="playbook")
+app.add_typer(cli_expectations.expectations, name="expectations")
 app.command()(cli_history.history)
 app.command()(cli_run.run)
 app.command()(cli_run.serve)

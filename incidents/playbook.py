@@ -22,7 +22,7 @@ from incidents.breach import Bucket, Evidence, IamUser, Input, ManagedSecret
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
-from incidents.upkeep import Contest, PromQuery, Reload, Training
+from incidents.upkeep import Contest, PromQuery, Quarantine, Reload, Training
 from incidents.yaml_lines import read
 
 #: Names of assets end up in paths, prefixes and targets.
@@ -108,6 +108,16 @@ class Dataset(Frozen):
     suite: Name | None = None
     #: Of a larger version about so many rows are looked at, except for what only all rows can tell; None: always all.
     sample_rows: int | None = Field(default=None, ge=100_000)
+    #: What is tried before it is rolled back; nothing unless given.
+    correct: Literal["quarantine_rows"] | None = None
+    #: How much may be taken out of it; nothing unless given.
+    quarantine: Quarantine | None = None
+
+    @model_validator(mode="after")
+    def _can_be_corrected(self) -> Self:
+        if self.correct and not (self.suite and self.quarantine):
+            raise ValueError(f"correct: {self.correct} needs a suite, and quarantine: {{at_most: 0.2}} or the like")
+        return self
 
 
 class Sample(Frozen):

@@ -18,6 +18,12 @@ _HOLDS: dict[str, Callable[[float, float], bool]] = {
 }
 
 
+class Quarantine(Frozen):
+    """How much of a dataset may be taken out of it as bad rows."""
+
+    at_most: float = Field(gt=0, lt=1, description="The largest share of the rows that may go, 0 to 1.")
+
+
 class PromQuery(Frozen):
     """An asset's health as Prometheus tells it: a query of one number, and what that has to be."""
 

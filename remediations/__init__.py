@@ -12,6 +12,7 @@ from remediations.preserve_evidence import PreserveEvidence
 from remediations.promote_model import PromoteModel
 from remediations.quarantine_dataset import QuarantineDataset
 from remediations.quarantine_model import QuarantineModel
+from remediations.quarantine_rows import QuarantineRows
 from remediations.restart_service import RestartService
 from remediations.retrain_model import RetrainModel
 from remediations.revert_model import RevertModel
@@ -33,6 +34,7 @@ ALL: tuple[type[Remediation], ...] = (
     PromoteModel,
     QuarantineDataset,
     QuarantineModel,
+    QuarantineRows,
     RestartService,
     RetrainModel,
     RevertModel,
@@ -56,6 +58,7 @@ __all__ = [
     "PromoteModel",
     "QuarantineDataset",
     "QuarantineModel",
+    "QuarantineRows",
     "Remediation",
     "RestartService",
     "RetrainModel",

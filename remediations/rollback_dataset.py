@@ -8,22 +8,20 @@ from pydantic import AwareDatetime, Field
 
 from incidents import known_good
 from incidents.ledger import ledger
-from incidents.models import Category, Health, Plan, Risk, Verdict
-from incidents.playbook import Playbook, playbook
-from remediations.base import CannotPlan, Remediation
-from remediations.datasets import open_store
-from remediations.datasets.base import DatasetStore, Pointer, Preflight
+from incidents.models import Health, Plan
+from incidents.playbook import Playbook
+from remediations.base import CannotPlan
+from remediations.dataset_move import DatasetMove
+from remediations.datasets.base import Pointer, Preflight
 from remediations.permissions import Statement
 
 
-class RollbackDataset(Remediation):
+class RollbackDataset(DatasetMove):
     """Move the dataset's ``current`` pointer to the newest version verified good. Nothing is copied but plain keys.
 
     Plain keys are those of a store under ``s3+versions``: the ones that differ are brought back before the pointer.
     """
 
-    category: ClassVar[Category] = Category.data
-    risk: ClassVar[Risk] = Risk.medium
     permissions: ClassVar[tuple[str, ...]] = (
         "s3:GetObject STORE/current, STORE/manifests/*, STORE/objects/*",
         "s3:ListBucket STORE",
@@ -32,7 +30,6 @@ class RollbackDataset(Remediation):
         "s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:DeleteObject STORE/*, STORE.lastgood/*, for s3+versions",
     )
 
-    dataset: str = Field(description="The dataset, as the playbook declares it.")
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")
     even_if_good: bool = Field(False, description="Leave the current version even where it was verified good.")
     good_before: AwareDatetime | None = Field(
@@ -59,10 +56,6 @@ class RollbackDataset(Remediation):
             needed += [Statement(actions=keys, resource=f"{root}/*") for root in (store, f"{store}.lastgood")]
         return tuple(needed)
 
-    def subject(self) -> str:
-        """``dataset:transactions``."""
-        return f"dataset:{self.dataset}"
-
     def plan(self) -> Plan:
         """Look for the version to go back to; one with an object missing is passed over."""
         store = self._store()
@@ -76,32 +69,6 @@ class RollbackDataset(Remediation):
             passed_over.append(f"not {candidate}: {one}")
         seen = "; ".join(passed_over) or "no version of it was ever verified good"
         raise CannotPlan(f"{self.dataset} has no version to go back to: {seen}")
-
-    def apply(self, plan: Plan) -> None:
-        """Move the pointer, where it still is as the plan found it."""
-        self._store().move(Pointer.model_validate(plan.after), expect=Pointer.model_validate(plan.before))
-
-    def verify(self, plan: Plan) -> Verdict:
-        """Read the pointer again."""
-        current = self._store().current()
-        if current == Pointer.model_validate(plan.after):
-            return Verdict(health=Health.healthy, why=f"{self.dataset} is at {current.version}")
-        return Verdict(
-            health=Health.unhealthy,
-            why=f"{self.dataset} is not at {plan.after['version']}: {current.moved_by} set it to {current.version}",
-        )
-
-    def undo(self, plan: Plan) -> None:
-        """Move the pointer back, byte for byte, where it still is as the plan left it."""
-        self._store().move(Pointer.model_validate(plan.before), expect=Pointer.model_validate(plan.after))
-
-    def _store(self) -> DatasetStore:
-        declared = playbook().datasets.get(self.dataset)
-        if declared is None:
-            raise CannotPlan(
-                f"the playbook declares no dataset {self.dataset!r}; what is not declared is never changed"
-            )
-        return open_store(declared.store, self.dataset)
 
     def _candidates(self, current: str) -> list[str]:
         """The versions to try, best first: what is asked for; or the current one if it is good, then the newest."""

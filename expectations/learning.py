@@ -1,0 +1,182 @@
+"""Learning a first suite from a good version: a Python file for a person to read, to correct and to commit.
+
+What is written is what was seen, with some room. Whether it has to be so, only who knows the data can say.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from expectations.parquet import opened
+
+#: So many different texts, or fewer, are taken for all that there are, where they repeat as often as below.
+SET = 50
+REPEATED = 100
+#: An integer with more different values than this is taken for a number that names something.
+NAMES = 100
+#: How far a range reaches beyond what was seen, in parts of its width; a mean may move by so much of itself.
+ROOM = 0.25
+MEAN = 0.5
+
+_WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+_BROKEN = ("FLOAT", "DOUBLE")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was seen in one column."""
+
+    name: str
+    type: str
+    rows: int
+    nulls: int
+    distinct: int
+    low: Any = None
+    high: Any = None
+    mean: float | None = None
+    values: tuple[str, ...] = ()
+
+    @property
+    def unique(self) -> bool:
+        """Whether no value is missing and none repeats, in a column that can name rows."""
+        return self.nulls == 0 and self.distinct == self.rows and self.type in ("VARCHAR", "UUID", *_WHOLE)
+
+
+def learn(name: str, files: Sequence[Path], source: str) -> str:
+    """The text of a suite's module that the files pass; ``source`` says in it what it was learned from.
+
+    Raises:
+        CannotValidate: the files can't be read.
+    """
+    with opened(files) as (execution, rows, _), execution.get_connection() as connection:
+        types = {row[0]: row[1] for row in connection.exec_driver_sql("DESCRIBE data").fetchall()}
+        columns = [_seen(connection, column, kind, rows) for column, kind in types.items()]
+    key = next((one.name for one in columns if one.unique), columns[0].name)
+    lines = [line for one in columns for line in _expectations(one)]
+    return _MODULE.format(
+        source=source,
+        name=_text(name),
+        key=_text(key),
+        types="".join(f"    {_text(one.name)}: {_text(one.type)},\n" for one in columns),
+        least=max(1, rows // 2),
+        most=rows * 2,
+        lines="".join(f"            {line},\n" for line in lines),
+    )
+
+
+def _seen(connection: Any, name: str, kind: str, rows: int) -> Column:
+    column = '"' + name.replace('"', '""') + '"'
+    numbers = kind in (*_WHOLE, *_BROKEN)
+    finite = f"CASE WHEN isfinite({column}::DOUBLE) THEN {column} END"
+    figures = f"min({finite}), max({finite}), avg({finite})" if numbers else "NULL, NULL, NULL"
+    asked = f"SELECT count(*) - count({column}), count(DISTINCT {column}), {figures} FROM data"  # noqa: S608  # quoted
+    nulls, distinct, low, high, mean = connection.exec_driver_sql(asked).fetchone()
+    values: tuple[str, ...] = ()
+    if kind == "VARCHAR" and distinct <= SET and distinct * REPEATED <= rows:
+        listed = f"SELECT DISTINCT {column} FROM data WHERE {column} IS NOT NULL ORDER BY 1"  # noqa: S608  # quoted
+        values = tuple(row[0] for row in connection.exec_driver_sql(listed).fetchall())
+    return Column(name, kind, rows, nulls, distinct, low, high, mean, values)
+
+
+def _expectations(seen: Column) -> list[str]:
+    """What is expected of a column, each as a line of Python."""
+    told = []
+    if seen.nulls == 0:
+        told.append(_call("ValuesToNotBeNull", seen))
+    elif seen.nulls < seen.rows:
+        mostly = math.floor(100 * (1 - 2 * seen.nulls / seen.rows) - 1) / 100
+        told += [_call("ValuesToNotBeNull", seen, mostly=mostly)] if mostly > 0 else []
+    if seen.unique:
+        told.append(_call("ValuesToBeUnique", seen))
+    if seen.values:
+        told.append(_call("ValuesToBeInSet", seen, value_set=list(seen.values)))
+    if seen.type == "BOOLEAN" and seen.distinct > 1:
+        told.append(_call("UniqueValueCountToBeBetween", seen, min_value=2))
+    if seen.low is not None and not seen.unique:
+        names_something = seen.type in _WHOLE and seen.distinct > NAMES
+        told.append(_call("ValuesToBeBetween", seen, warning=names_something, **_range(seen)))
+        if seen.mean and not names_something:
+            low, high = sorted([seen.mean * (1 - MEAN), seen.mean * (1 + MEAN)])
+            ends = {"min_value": _short(low), "max_value": _short(high)}
+            told.append(_call("MeanToBeBetween", seen, warning=True, **ends))
+    return told
+
+
+def _range(seen: Column) -> dict[str, Any]:
+    """What was seen and some room; what was never below zero is not expected to be."""
+    room = (seen.high - seen.low) * ROOM or abs(seen.high) * ROOM or 1
+    low, high = seen.low - room, seen.high + room
+    if seen.low >= 0:
+        low = max(low, 0)
+    if seen.type in _WHOLE:
+        return {"min_value": math.floor(low), "max_value": math.ceil(high)}
+    return {"min_value": _short(low), "max_value": _short(high)}
+
+
+def _short(number: float) -> float:
+    """Three digits are enough for what has this much room."""
+    return float(f"{number:.3g}")
+
+
+def _call(what: str, seen: Column, *, warning: bool = False, **options: Any) -> str:
+    given = "".join(f", {name}={_python(value)}" for name, value in options.items())
+    severity = "warning" if warning else "critical"
+    return f'gxe.ExpectColumn{what}(column={_text(seen.name)}{given}, severity="{severity}")'
+
+
+def _python(value: Any) -> str:
+    return f"[{', '.join(_text(one) for one in value)}]" if isinstance(value, list) else repr(value)
+
+
+def _text(text: str) -> str:
+    """A text as Python writes it, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+_MODULE = '''"""What good data is, learned from {source}: read it and correct it before it decides anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from expectations.engine import declare
+
+if TYPE_CHECKING:
+    from great_expectations import ExpectationSuite
+
+NAME = {name}
+#: The column that names a row in samples of failing rows.
+KEY = {key}
+
+#: The columns in their order, each with the type that DuckDB reads from Parquet.
+TYPES = {{
+{types}}}
+
+
+def suite() -> ExpectationSuite:
+    """The expectations of one published version."""
+    import great_expectations.expectations as gxe
+
+    def differs(column: str, kind: str) -> str:
+        name, wanted = column.replace('"', '""'), kind.replace("'", "''")
+        return f"typeof(\\"{{name}}\\") <> '{{wanted}}'"
+
+    wrong = " OR ".join(differs(column, kind) for column, kind in TYPES.items())
+    return declare(
+        NAME,
+        [
+            gxe.ExpectTableColumnsToMatchOrderedList(column_list=list(TYPES), severity="critical"),
+            gxe.UnexpectedRowsExpectation(
+                description="every column has its type",
+                unexpected_rows_query="SELECT * FROM {{batch}} WHERE " + wrong,  # noqa: S608  # constants
+                severity="critical",
+            ),
+            gxe.ExpectTableRowCountToBeBetween(min_value={least}, max_value={most}, severity="critical"),
+{lines}        ],
+    )
+'''

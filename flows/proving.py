@@ -1,0 +1,74 @@
+"""What a dataset is to be moved to passes its suite before the pointer moves: by the record, or by a look at it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from flows.case import Case
+from flows.checks import DatasetCheck
+from incidents import events as e
+from incidents import serving
+from incidents.models import Health, Plan
+from remediations import QuarantineRows, Remediation, RollbackDataset
+from remediations.base import CannotPlan
+
+
+def plan(case: Case, action: Remediation) -> Plan:
+    """The action's plan. A dataset's version that does not pass its suite of today is judged, and planned around.
+
+    A version that is still to be made has to pass as well, and where it would not there is no plan.
+
+    Raises:
+        CannotPlan: no safe plan exists, or whether the version passes could not be told.
+    """
+    while True:
+        made = action.plan()
+        if isinstance(action, QuarantineRows) and not made.nothing_to_do:
+            _would_pass(case, action, made)
+        if not isinstance(action, RollbackDataset) or made.nothing_to_do or _passed(case, action, made):
+            return made
+
+
+def _would_pass(case: Case, action: QuarantineRows, made: Plan) -> None:
+    """Run the suite over what would be left. It is not published, so nothing of it goes on the record."""
+    from expectations.engine import CannotValidate, validate
+
+    declared = case.playbook.datasets[action.dataset]
+    if declared.suite is None:
+        raise CannotPlan(f"{action.dataset} has no suite in the playbook that could tell whether what is left is good")
+    with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
+        left = action.divided(str(made.before["version"]), Path(folder)).kept
+        try:
+            verdict = validate(declared.suite, left, sample_rows=declared.sample_rows).verdict
+        except CannotValidate as error:
+            raise CannotPlan(f"whether what is left passes could not be told: {error}") from None
+    if verdict.health is not Health.healthy:
+        raise CannotPlan(f"without the bad rows it would still not pass: {verdict.why}")
+
+
+def _passed(case: Case, action: RollbackDataset, made: Plan) -> bool:
+    """Whether the version passes; one that fails is no longer among those that were verified good."""
+    version = str(made.after["version"])
+    suite = case.playbook.datasets[action.dataset].suite
+    if suite is None or _on_record(case, action.subject(), version, suite):
+        return True
+    look = DatasetCheck(dataset=action.dataset, version=version).look()
+    if look.verdict.health is Health.inconclusive:
+        raise CannotPlan(f"whether {version} still passes its suite could not be told: {look.verdict.why}")
+    case.record(e.Judged(version=version, verdict=look.verdict), subject=action.subject())
+    return look.verdict.health is Health.healthy
+
+
+def _on_record(case: Case, subject: str, version: str, suite: str) -> bool:
+    """Whether the record's verdict of the version is by the suite as it is today. Its content never changes."""
+    from expectations.engine import CannotValidate, fingerprint
+
+    settled = serving.verdict(case.ledger, subject, version)
+    if settled is None or not isinstance(settled.body, e.Judged):
+        return False
+    validation = settled.body.verdict.evidence.get("validation")
+    try:
+        return isinstance(validation, dict) and validation.get("fingerprint") == fingerprint(suite)
+    except CannotValidate:
+        return False
