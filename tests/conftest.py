@@ -15,6 +15,7 @@ import pytest
 
 from demo import servers
 from demo.servers import Server
+from incidents import leases
 from remediations import clients
 
 
@@ -26,6 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         del os.environ[name]
     os.environ["HOME"] = str(home)
+
+
+@pytest.fixture(autouse=True)
+def under_no_lease() -> None:
+    """Begin under no lease: a test that lets leases overlap, as several processes do, may leave one behind."""
+    leases._current.set(None)
 
 
 def running(server: Server) -> Iterator[Server]:
