@@ -32,25 +32,22 @@ TARGETS = {
     ("model", "floor"): 0.2,
     ("data", "floor"): 0.2,
     ("model, p50", "1.5 s"): 1.0,
-    (
-        "data, p50",
-        "1.5 s",
-    ): "it was 1.38 before versions were scanned, proven and held to a family of incidents, and the "
-    "same fix was done in 1.42 s beside the process worker: five fixes on a noisy machine tell no more",
+    ("model, p99", "3 s"): 1.0,
+    ("data, p50", "1.5 s"): 1.0,
 }
 REASONS = {
-    (
-        "model",
-        "process worker",
-    ): "it was 8.0 before versions were scanned, proven and held to a family of incidents; that "
-    "work is the same on both sides, and so weighs more on the quicker one",
+    ("model", "process worker"): "it was 8.0 before versions were scanned, proven and held to a family of incidents; "
+    "that work is the same on both sides, and so weighs more on the quicker one",
     (
         "data",
         "process worker",
     ): "more than half of the time is the suite, run twice over 200,000 rows, and the lineage, "
     "which both sides do alike: see how near ours is to the floor",
-    ("model, p99", "3 s"): "of 30 fixes it is the slowest: no event told the worker of its run, and it looks by itself "
-    "every second",
+    (
+        "data, p50",
+        "1.5 s",
+    ): "it was 1.38 before versions were scanned, proven and held to a family of incidents, and the "
+    "same fix took 1.42 s beside the process worker: five fixes on a noisy machine tell no more",
 }
 
 #: Fixes by each side, and by ours alone for the percentiles.
