@@ -34,8 +34,8 @@ TARGETS = {
 }
 REASONS = {
     (PLAIN.format(10_000), PIT): "client and server share two cores here, and a copy takes the server most of "
-    "a millisecond; 8,000 copies against 10,000 and 1,000 deletions is what can be saved; ours also looks again, to see "
-    "it done",
+    "a millisecond; 8,000 copies against 10,000 and 1,000 deletions is what can be saved; ours also looks again, to "
+    "see it done",
 }
 
 #: What s3-pit-restore itself does not pin.
