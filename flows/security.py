@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.case import Case, Outcome, Waiting, section, step
-from flows.checks import Check, DatasetCheck, ModelCheck
+from flows.checks_of import check_of
 from flows.hits import Hits, hits
 from flows.steps import escalate, remediate, trace, watch
 from incidents import events as e
@@ -101,14 +101,12 @@ def _cut_off(case: Case, hit: Hits) -> list[Remediation]:
 async def _recover(case: Case, asset: str, hit: Hits) -> str:
     """Bring a model or a dataset back, and look whether it is well; a model that cannot be is isolated."""
     kind, _, name = asset.partition(":")
-    back: Remediation
-    check: Check | None = None
-    if kind == "model":
-        back = RevertModel(model=name, because=case.name, good_before=hit.first_sign)
-        check = ModelCheck(model=name) if case.playbook.models[name].health else None
-    else:
-        back = RollbackDataset(dataset=name, because=case.name, good_before=hit.first_sign)
-        check = DatasetCheck(dataset=name) if case.playbook.datasets[name].suite else None
+    check = check_of(asset)
+    back: Remediation = (
+        RevertModel(model=name, because=case.name, good_before=hit.first_sign)
+        if kind == "model"
+        else RollbackDataset(dataset=name, because=case.name, good_before=hit.first_sign)
+    )
     fix = await remediate(case, back, None)  # not undone where it does not help: what was there is what was hit
     if not fix.done and kind == "model" and case.playbook.models[name].fallback:
         return f"{fix.why}. {await _do(case, IsolateService(model=name, because=case.name))}"

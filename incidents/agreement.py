@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from incidents import events as e
 from incidents.incident import Incident
-from incidents.inert import one_line
 from incidents.models import now
+from incidents.people import identity
 from incidents.playbook import Playbook
 
 
@@ -19,5 +19,5 @@ def agreed(incident: Incident, plan: str, playbook: Playbook) -> set[str]:
         if isinstance(event.body, e.Applied) and event.body.plan == plan:
             people = set()  # what was asked before it was applied again is about something else
         if isinstance(event.body, e.UndoAgreed) and event.body.plan == plan and event.at > since:
-            people.add(one_line(event.actor).casefold())
+            people.add(identity(event.actor))
     return people

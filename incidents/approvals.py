@@ -6,7 +6,6 @@ transaction of the last answer; the flow plans anew, and what it finds must be t
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import timedelta
 
 from incidents import events as e
@@ -14,9 +13,9 @@ from incidents import family, storm
 from incidents.channels import Ask
 from incidents.gates.reach import blast
 from incidents.incident import Incident, find
-from incidents.inert import one_line
 from incidents.ledger import Ledger, Writer
 from incidents.models import Mode, Plan, now
+from incidents.people import identity
 from incidents.playbook import Playbook
 from incidents.questions import Question, name, proposal, standing, world
 from incidents.sentences import change
@@ -124,17 +123,12 @@ def _open_question(incident: Incident, plan: str) -> Question:
 
 def _may_say_yes(incident: Incident, question: Question, person: str) -> None:
     """See that it is somebody who has neither answered nor asked for it themselves."""
-    began = {_same(event.actor) for event in incident.events if isinstance(event.body, e.Opened | e.Started)}
-    if _same(person) in began:
+    began = {identity(event.actor) for event in incident.events if isinstance(event.body, e.Opened | e.Started)}
+    if identity(person) in began:
         raise NotAsked(f"{name(person)} asked for it, and so can't be the one to approve it")
-    if _same(person) in {_same(f"person:{one}") for one in question.yes}:
+    if identity(person) in {identity(f"person:{one}") for one in question.yes}:
         raise NotAsked(f"{name(person)} has said yes before; {question.asked.needed} different people are needed")
 
 
 def _asked_so_far(incident: Incident) -> int:
     return sum(isinstance(event.body, e.AskedFor) for event in incident.events)
-
-
-def _same(actor: str) -> str:
-    """An actor so that ``Anna`` and ``anna`` are one person."""
-    return unicodedata.normalize("NFKC", one_line(actor)).casefold()

@@ -14,7 +14,7 @@ from incidents.leases import still_ours
 from incidents.models import Category, Health, Plan, Risk, Verdict
 from incidents.playbook import Model, playbook
 from remediations import aliases
-from remediations.base import CannotPlan, Remediation
+from remediations.base import CannotPlan, Remediation, declared
 from remediations.clients import registry
 from remediations.lineage import learned_from, serving
 
@@ -67,10 +67,7 @@ class AliasMove(Remediation):
                 client.delete_model_version_tag(self.model, version, tag)
 
     def _declared(self) -> Model:
-        declared = playbook().models.get(self.model)
-        if declared is None:
-            raise CannotPlan(f"the playbook declares no model {self.model!r}; what is not declared is never changed")
-        return declared
+        return declared("model", self.model, playbook().models)
 
     def _move(self, expected: dict[str, Any], wanted: dict[str, Any]) -> None:
         alias = self._declared().alias

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, TypeVar
 
 from pydantic import Field, field_validator
 
@@ -13,6 +14,8 @@ from incidents.playbook import Playbook
 from incidents.redaction import redact, redact_tree
 from remediations.permissions import Statement
 
+Asset = TypeVar("Asset")
+
 
 class RemediationError(Exception):
     """An action could not do what it was asked, and changed nothing."""
@@ -20,6 +23,17 @@ class RemediationError(Exception):
 
 class CannotPlan(RemediationError):
     """There is no safe plan: for instance no version that was ever verified good. A person is needed."""
+
+
+def declared(kind: str, name: str, among: Mapping[str, Asset]) -> Asset:
+    """What the playbook declares by that name.
+
+    Raises:
+        CannotPlan: it declares none.
+    """
+    if name not in among:
+        raise CannotPlan(f"the playbook declares no {kind} {name!r}; what is not declared is never changed")
+    return among[name]
 
 
 class Conflict(RemediationError):

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue
 from incidents.models import Risk
 from incidents.playbook import playbook
 from remediations import clients
-from remediations.base import CannotPlan
+from remediations.base import declared
 from remediations.containment import Containment, State
 
 _ALL: dict[str, JsonValue] = {
@@ -70,7 +70,4 @@ def real(bucket: str) -> str:
     Raises:
         CannotPlan: the playbook does not declare it.
     """
-    declared = playbook().buckets.get(bucket)
-    if declared is None:
-        raise CannotPlan(f"the playbook declares no bucket {bucket!r}; what is not declared is never changed")
-    return declared.bucket
+    return declared("bucket", bucket, playbook().buckets).bucket

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from incidents.models import Category, Health, Plan, Risk, Verdict
 from incidents.playbook import Dataset, playbook
-from remediations.base import CannotPlan, Remediation
+from remediations.base import Remediation, declared
 from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore, Pointer
 
@@ -44,12 +44,7 @@ class DatasetMove(Remediation):
         self._store().move(Pointer.model_validate(plan.before), expect=Pointer.model_validate(plan.after))
 
     def _declared(self) -> Dataset:
-        declared = playbook().datasets.get(self.dataset)
-        if declared is None:
-            raise CannotPlan(
-                f"the playbook declares no dataset {self.dataset!r}; what is not declared is never changed"
-            )
-        return declared
+        return declared("dataset", self.dataset, playbook().datasets)
 
     def _store(self) -> DatasetStore:
         return open_store(self._declared().store, self.dataset)

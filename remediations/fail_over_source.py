@@ -12,7 +12,7 @@ from incidents.assets import Pipeline
 from incidents.leases import still_ours
 from incidents.models import Category, Health, Plan, Risk, Verdict
 from incidents.playbook import Playbook, playbook
-from remediations.base import CannotPlan, Conflict, Remediation
+from remediations.base import CannotPlan, Conflict, Remediation, declared
 from remediations.clients import http, s3
 from remediations.permissions import Statement
 
@@ -73,12 +73,7 @@ class FailOverSource(Remediation):
         self._move(str(plan.after["source"]), str(plan.before["source"]))
 
     def _declared(self) -> Pipeline:
-        declared = playbook().pipelines.get(self.pipeline)
-        if declared is None:
-            raise CannotPlan(
-                f"the playbook declares no pipeline {self.pipeline!r}; what is not declared is never changed"
-            )
-        return declared
+        return declared("pipeline", self.pipeline, playbook().pipelines)
 
     def _move(self, expected: str, wanted: str) -> None:
         declared = self._declared()

@@ -10,7 +10,7 @@ from incidents import known_good
 from incidents.ledger import ledger
 from incidents.models import Health, Risk
 from incidents.playbook import Model, playbook
-from remediations.base import CannotPlan
+from remediations.base import CannotPlan, declared
 from remediations.clients import registry
 from remediations.containment import Containment, State
 from remediations.lineage import serving
@@ -64,7 +64,4 @@ class IsolateService(Containment):
         return f"{self.model} answers with its fallback, version {old} -> {new}" if old != new else "it does already"
 
     def _declared(self) -> Model:
-        declared = playbook().models.get(self.model)
-        if declared is None:
-            raise CannotPlan(f"the playbook declares no model {self.model!r}; what is not declared is never changed")
-        return declared
+        return declared("model", self.model, playbook().models)

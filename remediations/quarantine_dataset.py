@@ -9,7 +9,7 @@ from pydantic import Field
 from incidents import quarantine
 from incidents.models import Risk
 from incidents.playbook import Dataset, playbook
-from remediations.base import CannotPlan
+from remediations.base import CannotPlan, declared
 from remediations.containment import Containment, State
 from remediations.datasets import open_store
 from remediations.datasets.base import NoSuchVersion
@@ -69,9 +69,4 @@ class QuarantineDataset(Containment):
         return f"{self.dataset} {self.version} is quarantined" + ("" if before != after else " already")
 
     def _declared(self) -> Dataset:
-        declared = playbook().datasets.get(self.dataset)
-        if declared is None:
-            raise CannotPlan(
-                f"the playbook declares no dataset {self.dataset!r}; what is not declared is never changed"
-            )
-        return declared
+        return declared("dataset", self.dataset, playbook().datasets)

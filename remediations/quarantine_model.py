@@ -13,7 +13,7 @@ from incidents import quarantine
 from incidents.models import Risk
 from incidents.playbook import playbook
 from remediations.artifacts import Unreadable, digest_of, fetched
-from remediations.base import CannotPlan
+from remediations.base import CannotPlan, declared
 from remediations.clients import registry
 from remediations.containment import Containment, State
 from remediations.refusals import TAG
@@ -50,8 +50,7 @@ class QuarantineModel(Containment):
         """What the version's tag says; None where it has none."""
         from mlflow.exceptions import MlflowException
 
-        if self.model not in playbook().models:
-            raise CannotPlan(f"the playbook declares no model {self.model!r}; what is not declared is never changed")
+        declared("model", self.model, playbook().models)
         try:
             return {"tag": registry().get_model_version(self.model, str(self.version)).tags.get(TAG)}
         except MlflowException as error:

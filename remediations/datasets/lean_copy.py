@@ -9,6 +9,7 @@ which knows what to repeat and what it means. Every copy has a condition, so ask
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from html import unescape
 from urllib.parse import quote, urlsplit
@@ -16,13 +17,13 @@ from urllib.parse import quote, urlsplit
 from remediations import clients
 
 
+@dataclass(frozen=True)
 class Copied:
     """What S3 said of a copy that it made."""
 
-    def __init__(self, version_id: str | None, etag: str, modified: datetime) -> None:
-        self.version_id = version_id
-        self.etag = etag
-        self.modified = modified
+    version_id: str | None
+    etag: str
+    modified: datetime
 
 
 class LeanCopy:

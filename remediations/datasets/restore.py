@@ -111,16 +111,15 @@ class Keys:
     def _copy(self, step: Step) -> Outcome:
         want, key = step.want, self.prefix + step.path
         assert want
-        condition = {"IfMatch": f'"{step.now.etag}"'} if step.now else {"IfNoneMatch": "*"}
-        plain = {"If-Match": condition["IfMatch"]} if step.now else {"If-None-Match": "*"}
-        copied = self._lean.copy(key, want.version_id, f'"{want.etag}"', plain)
+        condition = {"If-Match": f'"{step.now.etag}"'} if step.now else {"If-None-Match": "*"}
+        copied = self._lean.copy(key, want.version_id, f'"{want.etag}"', condition)
         if copied is not None:
             now = _version(step.path, copied.version_id, want.bytes, copied.etag, copied.modified)
             return Outcome(step, now, done=True)
         arguments: dict[str, Any] = {
             "CopySource": {"Bucket": self.bucket, "Key": key, "VersionId": want.version_id},
             "CopySourceIfMatch": f'"{want.etag}"',
-            **condition,
+            **{header.replace("-", ""): value for header, value in condition.items()},
         }
         client = clients.s3()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from incidents.assets import Asg, Ecs, Kubernetes, SageMaker, Service
 from incidents.playbook import playbook
-from remediations.base import CannotPlan
+from remediations.base import declared as declared_asset
 from remediations.services.asg import AutoScalingGroup
 from remediations.services.base import Running
 from remediations.services.ecs import EcsService
@@ -20,10 +20,7 @@ def declared(name: str) -> Service:
     Raises:
         CannotPlan: it does not.
     """
-    found = playbook().services.get(name)
-    if found is None:
-        raise CannotPlan(f"the playbook declares no service {name!r}; what is not declared is never changed")
-    return found
+    return declared_asset("service", name, playbook().services)
 
 
 def open_service(service: Service) -> Running:
