@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import timedelta
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -86,10 +86,16 @@ class Route(Frozen):
     #: Overrules the severity that the sender gave.
     severity: Severity | None = None
 
-    def matches(self, alert: Alert) -> bool:
+    def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether every pattern matches its label; a label that is missing counts as empty."""
-        labels = {**alert.labels, "alertname": alert.name}
-        return all(re.fullmatch(pattern, labels.get(label, "")) for label, pattern in self.when.items())
+        for label, fits in self._patterns:  # noqa: SIM110  # `all` takes twice as long
+            if not fits(labels.get(label, "")):
+                return False
+        return True
+
+    @cached_property
+    def _patterns(self) -> list[tuple[str, Callable[[str], object]]]:
+        return [(label, re.compile(pattern).fullmatch) for label, pattern in self.when.items()]
 
     def names(self, alert: Alert) -> str:
         """The asset that the alert's labels name; empty when a label is missing."""
@@ -262,7 +268,8 @@ class Playbook(Frozen):
 
     def route(self, alert: Alert) -> Route | None:
         """The first route that matches, or None."""
-        return next((route for route in self.routes if route.matches(alert)), None)
+        labels = {**alert.labels, "alertname": alert.name}
+        return next((route for route in self.routes if route.matches(labels)), None)
 
     def asset(self, name: str) -> str | None:
         """The name if it is a declared asset: ``dataset:transactions``, ``service:scoring``; None otherwise."""

@@ -143,8 +143,9 @@ _ANY_MARKER = _any_of(_ALL_MARKERS)
 _SHORT = re.compile("[@:=]")
 _SHORTEST_TOKEN = 12
 
-#: Letters and digits written as numbers, as JSON allows; the few signs that Go's encoder writes so are none.
-_WRITTEN_OTHERWISE = re.compile(r"\\u00(?:3[0-9d]|[4-7][0-9a-f]|2[de])", re.I)
+#: What a marker is made of, written as numbers, as JSON allows; with the four letters that Unicode takes for an ASCII
+#: one where case does not count. The few signs that Go's encoder writes so are none.
+_WRITTEN_OTHERWISE = re.compile(r"\\u(?:00(?:3[0-9d]|[4-7][0-9a-f]|2[0de])|013[01]|017f|212a)", re.I)
 
 
 def possible(text: str) -> tuple[Rule, ...]:
@@ -230,12 +231,24 @@ def redact_tree(value: Any) -> Any:
     return Redaction().tree(value)
 
 
-def redact_document(raw: bytes) -> bytes:
-    """A JSON document without secrets; byte for byte as it is where it holds none, and written anew where it does."""
+def possible_in_document(raw: bytes) -> Sequence[Rule]:
+    """The rules that may match somewhere in a JSON document, in its keys or values; all where it hides letters.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
     text = raw.decode("utf-8-sig")
-    rules = RULES if _WRITTEN_OTHERWISE.search(text) else possible(text)
+    return RULES if _WRITTEN_OTHERWISE.search(text) else possible(text)
+
+
+def redact_document(raw: bytes, rules: Sequence[Rule] | None = None) -> bytes:
+    """A JSON document without secrets; byte for byte as it is where it holds none, and written anew where it does.
+
+    ``rules``: what ``possible_in_document`` found, where that was asked before.
+    """
+    rules = possible_in_document(raw) if rules is None else rules
     if not rules:
         return raw
     redaction = Redaction(rules)
-    clean = redaction.document(text)
+    clean = redaction.document(raw.decode("utf-8-sig"))
     return json.dumps(clean, separators=(",", ":")).encode() if redaction.count else raw

@@ -15,8 +15,10 @@ from incidents.intake import Parsed, Unreadable, WrongShape, reading, severity
 from incidents.models import Alert
 
 
-def parse(document: JsonValue, received: datetime) -> Parsed:
+def parse(document: JsonValue, received: datetime, *, clean: bool = False) -> Parsed:
     """Read one delivery; an alert that can't be read is set aside, and the others are not affected.
+
+    ``clean``: nothing in it can be a secret, so none is looked for.
 
     Raises:
         WrongShape: it is not an object with a list of alerts.
@@ -27,7 +29,7 @@ def parse(document: JsonValue, received: datetime) -> Parsed:
     alerts, set_aside = [], []
     for index, raw in enumerate(reading.alert_list(document.get("alerts"))):
         try:
-            alerts.append((index, _alert(raw, received, notes)))
+            alerts.append((index, _alert(raw, received, notes, clean)))
         except Unreadable as why:
             set_aside.append((index, str(why)))
     return Parsed(tuple(alerts), tuple(set_aside), notes)
@@ -43,10 +45,10 @@ def _notes(document: dict[str, JsonValue]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _alert(raw: Any, received: datetime, group_notes: tuple[str, ...]) -> Alert:
+def _alert(raw: Any, received: datetime, group_notes: tuple[str, ...], clean: bool) -> Alert:
     if not isinstance(raw, dict):
         raise Unreadable("it is not an object")
-    notes: list[str] = []
+    notes = reading.Notes(clean=clean)
     labels = reading.label_texts(raw.get("labels"), notes)
     episode, starts_at = reading.beginning(raw.get("startsAt"), received, notes)
     return Alert(
@@ -55,7 +57,7 @@ def _alert(raw: Any, received: datetime, group_notes: tuple[str, ...]) -> Alert:
         episode=episode,
         starts_at=starts_at,
         firing=reading.firing(raw.get("status"), raw.get("endsAt"), received, notes),
-        name=reading.name(labels.get("alertname", "")),
+        name=reading.name(labels.get("alertname", ""), notes),
         labels=labels,
         annotations=reading.annotation_texts(raw.get("annotations"), notes),
         severity=severity(labels),

@@ -37,8 +37,10 @@ class GenericAlert(BaseModel):
 _FIELDS = tuple(field.alias or name for name, field in GenericAlert.model_fields.items())
 
 
-def parse(document: JsonValue, received: datetime) -> Parsed:
+def parse(document: JsonValue, received: datetime, *, clean: bool = False) -> Parsed:
     """Read one delivery; in a list, an alert that can't be read is set aside, and the others are not affected.
+
+    ``clean``: nothing in it can be a secret, so none is looked for.
 
     Raises:
         WrongShape: it is neither one alert nor an object with a list of them; it names the fields to change.
@@ -47,19 +49,19 @@ def parse(document: JsonValue, received: datetime) -> Parsed:
         raise WrongShape("the document must be an object: one alert, or alerts with a list of them")
     if "alerts" not in document:
         try:
-            return Parsed(((0, _alert(document, received)),))
+            return Parsed(((0, _alert(document, received, clean)),))
         except Unreadable as why:
             raise WrongShape(*str(why).split("; ")) from None
     alerts, set_aside = [], []
     for index, raw in enumerate(reading.alert_list(document["alerts"])):
         try:
-            alerts.append((index, _alert(raw, received)))
+            alerts.append((index, _alert(raw, received, clean)))
         except Unreadable as why:
             set_aside.append((index, str(why)))
     return Parsed(tuple(alerts), tuple(set_aside))
 
 
-def _alert(raw: Any, received: datetime) -> Alert:
+def _alert(raw: Any, received: datetime, clean: bool) -> Alert:
     if not isinstance(raw, dict):
         raise Unreadable("it is not an object")
     try:
@@ -67,15 +69,17 @@ def _alert(raw: Any, received: datetime) -> Alert:
     except ValidationError as error:
         problems = dict.fromkeys(_problem(item) for item in error.errors(include_input=False, include_url=False))
         raise Unreadable("; ".join(problems)) from None
-    notes: list[str] = []
+    notes = reading.Notes(clean=clean)
     labels = reading.label_texts(given.labels, notes)
-    name = reading.name(given.name)
+    name = reading.name(given.name, notes)
     episode, starts_at = ("", received)
     if given.starts_at:
         episode, starts_at = reading.beginning(given.starts_at, received, notes)
+    # an alert without a fingerprint is nothing odd here, and not worth a note
+    of_fingerprint = notes if given.fingerprint else reading.Notes(clean=clean)
     return Alert(
         source="generic",
-        fingerprint=reading.fingerprint(given.fingerprint, [name, labels], notes if given.fingerprint else []),
+        fingerprint=reading.fingerprint(given.fingerprint, [name, labels], of_fingerprint),
         episode=episode,
         starts_at=starts_at,
         firing=given.status == "firing",

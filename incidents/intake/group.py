@@ -21,6 +21,7 @@ from incidents.intake.store import Receipt
 from incidents.ledger import Ledger
 from incidents.models import now
 from incidents.playbook import Playbook
+from incidents.redaction import possible_in_document
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +71,9 @@ class Groups:
     def _read(self, posted: Posted) -> Delivery | Exception:
         parse = _PARSERS[self._playbook.senders[posted.sender].format]
         try:
-            return Delivery(posted.sender, posted.body, parse(strict_json.parse(posted.body), now()))
+            document = strict_json.parse(posted.body)
+            rules = possible_in_document(posted.body)
+            return Delivery(posted.sender, posted.body, parse(document, now(), clean=not rules), rules)
         except (strict_json.Malformed, WrongShape) as refused:
             return refused
         except Exception as error:  # a mistake of ours, and the others of the group are not to blame

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from incidents.intake import Parsed
 from incidents.models import now
-from incidents.redaction import redact_document
+from incidents.redaction import Rule, redact_document
 from incidents.schema import deliveries
 
 #: So many bodies or episodes are looked up at once; a statement can't carry much more than 30,000 values.
@@ -35,6 +35,8 @@ class Delivery:
     sender: str
     body: bytes
     parsed: Parsed
+    #: Which rules may find a secret in the body; None: nobody has looked.
+    rules: Sequence[Rule] | None = None
     #: In hex, of the body as it came.
     sha256: str = field(init=False)
 
@@ -58,7 +60,7 @@ def keep(connection: Connection, received: Sequence[Delivery]) -> list[bool]:
             again.append({"_sender": one.sender, "_sha256": one.sha256})
         else:
             row = {"sender": one.sender, "sha256": one.sha256, "received_at": moment, "seen": 1}
-            new.append({**row, "body": redact_document(one.body)})
+            new.append({**row, "body": redact_document(one.body, one.rules)})
             known.add(key)
     if new:
         connection.execute(_KEEP, new)

@@ -36,6 +36,19 @@ Rules = tuple[Rule, ...] | None
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+class Notes(list[str]):
+    """What was odd about an alert, a sentence each; and whether its delivery can hold a secret at all."""
+
+    def __init__(self, *, clean: bool = False) -> None:
+        super().__init__()
+        #: The rules to follow, as far as the delivery tells: none, or any.
+        self.rules: Rules = () if clean else None
+
+    def rules_for(self, raw: object) -> Rules:
+        """The rules that may match somewhere in one part of the alert."""
+        return possible(repr(raw)) if self.rules is None else self.rules
+
+
 def text(value: str, rules: Rules = None) -> str:
     """The text with control characters replaced, and without secrets."""
     plain = _plain_text(value)
@@ -46,7 +59,7 @@ def _plain_text(value: str) -> str:
     return value if value.isprintable() else _CONTROL.sub("\ufffd", value.replace("\r\n", "\n"))
 
 
-def _noted(value: str, kind: str, name: str, notes: list[str], rules: Rules = None) -> str:
+def _noted(value: str, kind: str, name: str, notes: Notes, rules: Rules) -> str:
     """As ``text``, with a note where a secret was taken out; a value whose name says that it is one goes whole."""
     plain = _plain_text(value)
     if rules == ():
@@ -71,7 +84,7 @@ def alert_list(raw: Any) -> list[Any]:
     return raw
 
 
-def label_texts(raw: Any, notes: list[str]) -> dict[str, str]:
+def label_texts(raw: Any, notes: Notes) -> dict[str, str]:
     """The labels; numbers and booleans as text, and a null counts as a missing label.
 
     Raises:
@@ -84,7 +97,7 @@ def label_texts(raw: Any, notes: list[str]) -> dict[str, str]:
     if len(raw) > MOST_LABELS:
         raise Unreadable(f"it has more than {MOST_LABELS} labels")
     read: dict[str, str] = {}
-    rules = possible(repr(raw))
+    rules = notes.rules_for(raw)
     for name, value in raw.items():
         if value is None:
             continue
@@ -98,19 +111,19 @@ def label_texts(raw: Any, notes: list[str]) -> dict[str, str]:
     return read
 
 
-def name(raw: str) -> str:
+def name(raw: str, notes: Notes) -> str:
     """The alert's name, of at most ``LONGEST_NAME`` characters: it is part of a key.
 
     Raises:
         Unreadable: it is longer.
     """
-    clean = text(raw) or UNNAMED
+    clean = text(raw, notes.rules) or UNNAMED
     if len(clean) > LONGEST_NAME:
         raise Unreadable(f"its name is longer than {LONGEST_NAME} characters")
     return clean
 
 
-def annotation_texts(raw: Any, notes: list[str]) -> dict[str, str]:
+def annotation_texts(raw: Any, notes: Notes) -> dict[str, str]:
     """The annotations, cut to the bounds; what is no text is left out."""
     if raw is None:
         return {}
@@ -118,7 +131,7 @@ def annotation_texts(raw: Any, notes: list[str]) -> dict[str, str]:
         notes.append("annotations is not an object, and was left out")
         return {}
     read: dict[str, str] = {}
-    rules = possible(repr(raw))
+    rules = notes.rules_for(raw)
     for name, value in raw.items():
         plain = _plain(value)
         if plain is None or len(name) > LONGEST_NAME or len(read) == MOST_ANNOTATIONS:
@@ -133,9 +146,9 @@ def annotation_texts(raw: Any, notes: list[str]) -> dict[str, str]:
     return read
 
 
-def fingerprint(raw: Any, identity: object, notes: list[str]) -> str:
+def fingerprint(raw: Any, identity: object, notes: Notes) -> str:
     """The sender's fingerprint; where there is none, the SHA-256 of ``identity``, which is what makes the alert."""
-    plain = text(_plain(raw) or "") if not isinstance(raw, bool) else ""
+    plain = text(_plain(raw) or "", notes.rules) if not isinstance(raw, bool) else ""
     if not plain:
         notes.append("it has no fingerprint; the SHA-256 of its labels is used")
         return digest(identity)
@@ -144,9 +157,9 @@ def fingerprint(raw: Any, identity: object, notes: list[str]) -> str:
     return _within(plain, 128)
 
 
-def beginning(raw: Any, received: datetime, notes: list[str]) -> tuple[str, datetime]:
+def beginning(raw: Any, received: datetime, notes: Notes) -> tuple[str, datetime]:
     """The episode, which is the beginning as the sender wrote it, and the beginning as a time that can be right."""
-    episode = _within(text(_plain(raw) or ""), 64)
+    episode = _within(text(_plain(raw) or "", notes.rules), 64)
     found = moment(raw)
     if found is None:
         notes.append("when it began is missing or no time; the time of receipt is used")
@@ -156,7 +169,7 @@ def beginning(raw: Any, received: datetime, notes: list[str]) -> tuple[str, date
     return episode, found or received
 
 
-def firing(status: Any, ends_at: Any, received: datetime, notes: list[str]) -> bool:
+def firing(status: Any, ends_at: Any, received: datetime, notes: Notes) -> bool:
     """Whether it goes on: as the status says; without one, unless its end is past."""
     word = status.strip().casefold() if isinstance(status, str) else ""
     if word in ("firing", "resolved"):
@@ -166,14 +179,14 @@ def firing(status: Any, ends_at: Any, received: datetime, notes: list[str]) -> b
     return end is None or end > received
 
 
-def link(raw: Any, notes: list[str]) -> str:
+def link(raw: Any, notes: Notes) -> str:
     """The link if it is http or https; it is kept as text and never fetched."""
     if not raw:
         return ""
     if not isinstance(raw, str) or not re.fullmatch(r"https?://\S+", raw, re.I) or len(raw) > LONGEST_LINK:
         notes.append("its link is not an http or https address of a usable length, and was left out")
         return ""
-    return _noted(raw, "link", "", notes)
+    return _noted(raw, "link", "", notes, notes.rules)
 
 
 def moment(raw: Any) -> datetime | None:
@@ -200,6 +213,6 @@ def _within(value: str, longest: int) -> str:
     return value if len(value) <= longest else hashlib.sha256(value.encode()).hexdigest()
 
 
-def _add(notes: list[str], note: str) -> None:
+def _add(notes: Notes, note: str) -> None:
     if note not in notes:
         notes.append(note)

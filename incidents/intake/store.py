@@ -122,7 +122,8 @@ class _Taking:
         if route.category is None:
             self.unchanged()
             return None
-        alert = alert.model_copy(update={"severity": route.severity or alert.severity})
+        if route.severity is not None:
+            alert = alert.model_copy(update={"severity": route.severity})
         incident = self._open_or_join(route, route.category, alert)
         self._incidents[incident] = None
         return incident

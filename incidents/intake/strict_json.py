@@ -38,7 +38,8 @@ def parse(body: bytes) -> JsonValue:
         value = None
         too_deep = True
     else:
-        too_deep = _deeper(value, DEEPEST)
+        # a document with so few brackets can't be too deep, and needs no look
+        too_deep = body.count(b"{") + body.count(b"[") > DEEPEST and _deeper(value, DEEPEST)
     if too_deep:
         raise Malformed(f"the body is nested deeper than {DEEPEST} levels")
     return value

@@ -75,13 +75,13 @@ def test_labels_beyond_the_bounds_are_refused() -> None:
     ]
     for raw in bad:
         with pytest.raises(Unreadable):
-            reading.label_texts(raw, [])
+            reading.label_texts(raw, reading.Notes())
 
 
 def test_labels_that_are_scalars_become_text() -> None:
     """Numbers and booleans are what a careless sender writes; a null is a label that is not there."""
-    assert reading.label_texts(None, []) == {}
-    assert reading.label_texts({"a": 1, "b": True, "c": 0.5, "d": None, "e": ""}, []) == {
+    assert reading.label_texts(None, reading.Notes()) == {}
+    assert reading.label_texts({"a": 1, "b": True, "c": 0.5, "d": None, "e": ""}, reading.Notes()) == {
         "a": "1",
         "b": "true",
         "c": "0.5",
@@ -91,7 +91,7 @@ def test_labels_that_are_scalars_become_text() -> None:
 
 def test_annotations_are_cut_and_the_alert_is_not_lost() -> None:
     """Annotations are for people, so a monstrous one costs no more than itself."""
-    notes: list[str] = []
+    notes = reading.Notes()
     nested: Any = "x"
     for _ in range(200):
         nested = {"x": nested}
@@ -120,7 +120,7 @@ def test_annotations_are_cut_and_the_alert_is_not_lost() -> None:
 )
 def test_a_beginning_that_cant_be_right_is_the_time_of_receipt(raw: Any, episode: str, odd: bool) -> None:
     """The sender's own text is kept as the episode; the time we go by is one that can be right, and a note says so."""
-    notes: list[str] = []
+    notes = reading.Notes()
     found_episode, starts_at = reading.beginning(raw, RECEIVED, notes)
     assert found_episode == episode
     assert bool(notes) is odd
@@ -131,7 +131,7 @@ def test_a_beginning_that_cant_be_right_is_the_time_of_receipt(raw: Any, episode
 @given(st.none() | st.booleans() | st.floats() | st.integers() | ANY_TEXT | st.lists(st.integers(), max_size=2))
 def test_keys_always_fit_their_columns(raw: Any) -> None:
     """Whatever stands there, fingerprint and episode are text within the columns they are looked up by."""
-    notes: list[str] = []
+    notes = reading.Notes()
     fingerprint = reading.fingerprint(raw, {"a": "b"}, notes)
     episode, starts_at = reading.beginning(raw, RECEIVED, notes)
     assert 0 < len(fingerprint) <= 128
@@ -142,7 +142,7 @@ def test_keys_always_fit_their_columns(raw: Any) -> None:
 
 def test_long_keys_stay_apart() -> None:
     """Two fingerprints that differ only at their end are two fingerprints, however long they are."""
-    first, second = (reading.fingerprint("f" * 500 + end, {}, []) for end in "ab")
+    first, second = (reading.fingerprint("f" * 500 + end, {}, reading.Notes()) for end in "ab")
     assert first != second
 
 
@@ -162,7 +162,7 @@ def test_long_keys_stay_apart() -> None:
 )
 def test_the_status_decides_and_without_one_the_end(status: Any, ends_at: Any, firing: bool) -> None:
     """An alert counts as firing unless it is clear that it does not: an alert too many is better than one lost."""
-    assert reading.firing(status, ends_at, RECEIVED, []) is firing
+    assert reading.firing(status, ends_at, RECEIVED, reading.Notes()) is firing
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_the_status_decides_and_without_one_the_end(status: Any, ends_at: Any, f
 )
 def test_only_a_web_address_is_kept_as_a_link(raw: Any, kept: str) -> None:
     """Whoever shows the link later can't be made to show a script."""
-    assert reading.link(raw, []) == kept
+    assert reading.link(raw, reading.Notes()) == kept
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import string
 from datetime import UTC, datetime
@@ -16,12 +17,13 @@ from incidents import events as e
 from incidents import redaction
 from incidents.channels import announce
 from incidents.intake import generic, strict_json
+from incidents.intake.group import Groups
 from incidents.intake.inbox import Delivery
 from incidents.intake.store import accept
 from incidents.ledger import Ledger
 from incidents.models import Alert, Category, Health, Mode, Severity, Verdict
 from incidents.playbook import Playbook
-from incidents.redaction import GONE, RULES, possible, redact, redact_document, redact_tree
+from incidents.redaction import GONE, RULES, possible, possible_in_document, redact, redact_document, redact_tree
 from remediations import RevertModel
 
 LETTERS = string.ascii_letters + string.digits
@@ -152,6 +154,8 @@ def test_a_document_without_secrets_is_kept_byte_for_byte() -> None:
         rb'{"a": [[{"b": "password=hunter2hunter2"}]]}',
         rb'{"a": "pass\u0077ord=hunter2hunter2"}',
         rb'{"a": "http:\/\/u:hunter2hunter2\u0040h"}',
+        rb'{"a": "-----BEGIN PRIVATE\u0020KEY-----hunter2hunter2"}',
+        rb'{"a": "to\u212aen=hunter2hunter2"}',
         rb'{"password=hunter2hunter2": 1}',
         rb'{"a": "password=hunter2hunter2", "a": "b"}',
         rb'["password=hunter2hunter2"]',
@@ -191,9 +195,28 @@ def test_no_planted_secret_is_anywhere_in_the_database(
         alert[place] = text  # a field that the format does not have
     document: dict[str, Any] = {"alerts": [alert], "note": text} if place == "elsewhere" else {"alerts": [alert]}
     body = json.dumps(document).encode()
-    accept(ledger, book, [Delivery("generic", body, generic.parse(strict_json.parse(body), datetime.now(UTC)))])
+    asyncio.run(Groups(ledger, book).take("generic", body))
     assert part.encode() not in file_of(ledger)
     assert part[4:].encode() not in file_of(ledger)
+
+
+@given(
+    st.lists(st.one_of(PLANTED.map(lambda secret: planted(*secret)[0]), st.text(max_size=30)), min_size=3, max_size=3),
+    st.sampled_from(["password", "a", "runbook_url", "max_tokens"]),
+    st.booleans(),
+)
+def test_what_is_not_looked_into_holds_nothing_that_a_look_would_find(texts: list[str], name: str, ascii: bool) -> None:
+    """Where no rule can match a whole delivery, its alerts are read the same with a look at every part."""
+    label, annotation, link = texts
+    alert = {"name": "Odd", "labels": {name: label}, "annotations": {name: annotation}, "link": f"https://{link}"}
+    body = json.dumps(alert, ensure_ascii=ascii).encode("utf-8", "surrogatepass")
+    try:
+        rules = possible_in_document(body)
+    except UnicodeDecodeError:
+        return
+    if not rules:
+        document, moment = json.loads(body), datetime.now(UTC)
+        assert generic.parse(document, moment, clean=True) == generic.parse(document, moment)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
