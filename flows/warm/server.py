@@ -159,14 +159,17 @@ def one_thread() -> None:
 
 
 def preload(imports: list[str]) -> None:
-    """Import all that runs will need. What can't be imported is left for the run that needs it, which can say so."""
+    """Import all that runs will need, and let those of our modules that have a ``preload`` make ready what is slow.
+
+    What can't be imported is left for the run that needs it, which can say so.
+    """
     for name in (*ENGINE, *imports):
         try:
             module = importlib.import_module(name)
             if name in OURS:
                 for found in pkgutil.walk_packages(module.__path__, f"{name}."):
                     if not found.name.endswith("__main__"):
-                        importlib.import_module(found.name)
+                        getattr(importlib.import_module(found.name), "preload", int)()
         except Exception:
             print(f"the fork server could not import {name}:", file=sys.stderr)
             traceback.print_exc()
