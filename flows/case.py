@@ -18,7 +18,7 @@ from prefect.utilities.urls import url_for
 
 from incidents import events as e
 from incidents import incident as incidents
-from incidents.events import Body
+from incidents.events import Body, Event
 from incidents.incident import Incident, NoSuchIncident
 from incidents.ledger import Ledger, ledger
 from incidents.models import Frozen, Status
@@ -48,6 +48,8 @@ class Case:
         self.actor = actor
         #: The person who runs an action by hand; empty when a flow acts by itself.
         self.person = person
+        #: The incident's events that were read so far; they never change.
+        self._read: list[Event] = []
 
     @property
     def ledger(self) -> Ledger:
@@ -62,7 +64,10 @@ class Case:
     @property
     def incident(self) -> Incident:
         """The incident as its events tell it at this moment."""
-        return incidents.find(self.ledger, self.name)
+        known = self._read
+        new = self.ledger.events(incident=self.name, after=known[-1].seq if known else 0)
+        self._read = [*known, *new]
+        return incidents.fold(self._read)
 
     def record(self, *bodies: Body, subject: str | None = None) -> None:
         """Put events on the incident's record, together."""

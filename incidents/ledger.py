@@ -73,10 +73,13 @@ class Ledger:
         subject: str | None = None,
         kinds: Sequence[str] = (),
         since: datetime | None = None,
+        after: int = 0,
     ) -> list[Event]:
-        """The events that match all that is given, in the order in which they happened."""
+        """The events that match all that is given, in the order in which they happened; ``after`` that number."""
         table = schema.events
         query = select(table).order_by(table.c.seq)
+        if after:
+            query = query.where(table.c.seq > after)
         if incident is not None:
             query = query.where(table.c.incident == incident)
         if subject is not None:
