@@ -24,7 +24,11 @@ from prefect.states import Cancelling
 from demo import servers
 from demo.process import executable
 from demo.servers import Server, free_port
+from incidents.settings import Settings
 from tests.flows.kit import ROOT
+
+#: The flows below, and what every child needs to make its clients; without that each would import it by itself.
+PRELOAD = ["tests.flows.warm_flows", *(name for name in Settings().preload if name.startswith(("mlflow", "boto3")))]
 
 #: A module that is changed while a worker runs it.
 CHANGING = """from pathlib import Path
@@ -95,7 +99,7 @@ def worker(folder: Path, pool: str, *more: str) -> Server:
     """A warm worker that can import the tests."""
     made = servers.worker(folder, pool)
     made.argv += more
-    made.settings |= {"PYTHONPATH": str(ROOT), "LASTGOOD_PRELOAD": '["tests.flows.warm_flows"]'}
+    made.settings |= {"PYTHONPATH": str(ROOT), "LASTGOOD_PRELOAD": json.dumps(PRELOAD)}
     return made
 
 
@@ -116,7 +120,7 @@ def narrow_pool(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory
     running = worker(folder, name, "--limit", "1")
     running.settings |= {
         "PYTHONPATH": f"{ROOT}:{folder}",
-        "LASTGOOD_PRELOAD": '["tests.flows.warm_flows", "lastgood_changing"]',
+        "LASTGOOD_PRELOAD": json.dumps([*PRELOAD, "lastgood_changing"]),
         "LASTGOOD_PLAYBOOK": str(folder / "playbook.yaml"),
         "LASTGOOD_HOME": str(folder),
     }
