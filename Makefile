@@ -19,7 +19,7 @@ down:  ## end what `make up` started
 	@test ! -x $(RUN) || $(RUN) -m demo down
 
 test: .venv/ready lint  ## lint, types, layers, tests
-	$(RUN) -m pytest -n 2 --dist loadfile
+	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready  ## ruff, mypy --strict, import-linter
 	.venv/bin/ruff check .

@@ -65,6 +65,11 @@ class Server:
             raise RuntimeError(f"{self.name} is not running")
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        """Whether its process lives."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> Self:
         """Start it and come back at once. It sees the environment as it is now."""
         if self._process is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 
@@ -24,9 +25,32 @@ def pytest_configure(config: pytest.Config) -> None:
     home = Path(tempfile.mkdtemp(prefix="lastgood-tests-"))
     config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     servers.isolate(home)
+    # Nothing here speaks TLS to anybody, and reading all certificates takes 20 ms of every client that is made.
+    one_certificate = home / "one-certificate.pem"
+    certificate, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    one_certificate.write_text(certificate + end, encoding="utf-8")
+    os.environ["SSL_CERT_FILE"] = str(one_certificate)
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         del os.environ[name]
     os.environ["HOME"] = str(home)
+
+
+#: What takes longest, the longest first. Begun last, one of them would keep one process busy and leave the other idle.
+LONGEST = (
+    *("flows/test_warm_worker", "flows/test_chaos", "flows/test_reconcile", "flows/test_end_to_end"),
+    *("flows/test_family", "flows/test_sections", "incidents/test_intake_burst", "incidents/test_audit"),
+    *("demo/test_service", "expectations/test_figures", "incidents/test_cli_run", "demo/test_servers"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, and then go on with the flows, whose servers run by then."""
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = str(item.path.relative_to(Path(__file__).parent).with_suffix(""))
+        return (LONGEST.index(name) if name in LONGEST else len(LONGEST), not name.startswith("flows/"))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +137,9 @@ def prefect_server(servers_folder: Path) -> Iterator[Server]:
     from prefect.context import refresh_global_settings_context
 
     for server in running(servers.prefect(servers_folder)):
-        refresh_global_settings_context()
+        with pytest.MonkeyPatch.context() as patch:  # for this process; a worker sees to it itself
+            patch.setenv("PREFECT_API_SSL_CERT_FILE", os.environ["SSL_CERT_FILE"])
+            refresh_global_settings_context()
         yield server
 
 

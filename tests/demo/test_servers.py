@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import secrets
 import signal
 import subprocess
 import sys
@@ -98,22 +99,22 @@ def soon(condition: Callable[[], bool], seconds: float = 20) -> bool:
     return true
 
 
+#: The pool of the worker that is started here.
+POOL = f"servers-{secrets.token_hex(3)}"
+
+
 @pytest.fixture(scope="module")
-def prefect_and_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server]]:
-    """Prefect's server and a worker that is online in the pool ``lastgood``."""
-    folder = tmp_path_factory.mktemp("prefect")
-    with servers.prefect(folder) as prefect, servers.worker(folder, env=prefect.env) as worker:
-        yield prefect, worker
+def worker(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A worker that is online in a pool of its own."""
+    with servers.worker(tmp_path_factory.mktemp("worker"), POOL, prefect_server.env) as running:
+        yield running
 
 
 @linux
-@pytest.mark.parametrize("which", ["s3", "mlflow", "prefect", "worker"])
+@pytest.mark.parametrize("which", ["s3_server", "mlflow_server", "prefect_server", "worker"])
 def test_every_component_stays_on_loopback(which: str, request: pytest.FixtureRequest) -> None:
     """Every address that a component listens on or connects to, in any of its processes, is 127.0.0.1."""
-    if which in ("s3", "mlflow"):
-        found = addresses(request.getfixturevalue(f"{which}_server"))
-    else:
-        found = addresses(request.getfixturevalue("prefect_and_worker")[which == "worker"])
+    found = addresses(request.getfixturevalue(which))
     assert found["listens"] == {"127.0.0.1"}
     assert found["connects"] <= {"127.0.0.1", "0.0.0.0"}  # noqa: S104 - the remote end of a socket not yet connected
 
@@ -170,10 +171,9 @@ def test_mlflow_keeps_models_and_artifacts(mlflow_server: Server, tmp_path: Path
     assert Path(client.download_artifacts(run.info.run_id, "note", str(tmp_path / "back"))).read_text() == "kept"
 
 
-def test_a_worker_is_online(prefect_and_worker: tuple[Server, Server]) -> None:
+def test_a_worker_is_online(worker: Server, prefect_server: Server) -> None:
     """Ready means that Prefect's server says so, and that the pool has been made."""
-    prefect, worker = prefect_and_worker
-    pool = f"{prefect.env['PREFECT_API_URL']}/work_pools/lastgood"
+    pool = f"{prefect_server.env['PREFECT_API_URL']}/work_pools/{POOL}"
     assert httpx.get(pool).json()["type"] == "lastgood"
     online = httpx.post(f"{pool}/workers/filter", json={}).json()
     assert [(found["name"], found["status"]) for found in online] == [(worker.name, "ONLINE")]

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flows.warm.server import one_thread, preload
 from incidents.ledger import Ledger
+from incidents.settings import settings
 from incidents.writer import Writer
 
 
@@ -37,8 +39,8 @@ def die_after(writes: int) -> None:
 
 def main() -> None:
     """Do as stdin says."""
-    for name in ("data", "model"):
-        importlib.import_module(f"flows.{name}")
+    one_thread()
+    preload(list(settings().preload))
     print("ready", flush=True)
     for line in sys.stdin:
         section, incident, writes = line.split()

@@ -19,13 +19,25 @@ import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import refresh_global_settings_context
 from prefect.states import Cancelling
 
 from demo import servers
 from demo.process import executable
 from demo.servers import Server, free_port
+from incidents.settings import Settings
 from tests.flows.kit import ROOT
+
+#: The flows below, and what every child needs to make its clients; without that each would import it by itself.
+PRELOAD = ["tests.flows.warm_flows", *(name for name in Settings().preload if name.startswith(("mlflow", "boto3")))]
+
+#: A module that is changed while a worker runs it.
+CHANGING = """from pathlib import Path
+from prefect import flow
+
+@flow
+async def changing(file: str):
+    Path(file).write_text('{}')
+"""
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
@@ -87,27 +99,44 @@ def worker(folder: Path, pool: str, *more: str) -> Server:
     """A warm worker that can import the tests."""
     made = servers.worker(folder, pool)
     made.argv += more
-    made.settings |= {"PYTHONPATH": str(ROOT), "LASTGOOD_PRELOAD": '["tests.flows.warm_flows"]'}
+    made.settings |= {"PYTHONPATH": str(ROOT), "LASTGOOD_PRELOAD": json.dumps(PRELOAD)}
     return made
 
 
 @pytest.fixture(scope="module")
 def pool(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """A worker for the tests that leave it as they find it."""
-    yield from pooled(tmp_path_factory.mktemp("warm"))
+    folder, name, port = tmp_path_factory.mktemp("warm"), f"warm-{secrets.token_hex(3)}", free_port()
+    with worker(folder, name, "--health-port", str(port)) as running, get_client(sync_client=True) as client:
+        yield Pool(client, folder, running, name, f"http://127.0.0.1:{port}/health")
+
+
+@pytest.fixture(scope="module")
+def narrow_pool(prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """A worker with room for one run, and under it a module and a playbook that a test can change."""
+    folder, name = tmp_path_factory.mktemp("narrow"), f"warm-{secrets.token_hex(3)}"
+    (folder / "lastgood_changing.py").write_text(CHANGING.format("nothing"))
+    (folder / "playbook.yaml").write_text((ROOT / "playbook.yaml").read_text())
+    running = worker(folder, name, "--limit", "1")
+    running.settings |= {
+        "PYTHONPATH": f"{ROOT}:{folder}",
+        "LASTGOOD_PRELOAD": json.dumps([*PRELOAD, "lastgood_changing"]),
+        "LASTGOOD_PLAYBOOK": str(folder / "playbook.yaml"),
+        "LASTGOOD_HOME": str(folder),
+    }
+    with get_client(sync_client=True) as client:
+        yield Pool(client, folder, running, name, "")
+    running.stop()
 
 
 @pytest.fixture
-def own_pool(prefect_server: Server, tmp_path: Path) -> Iterator[Pool]:
-    """A worker of one test alone."""
-    yield from pooled(tmp_path, "--limit", "1")
-
-
-def pooled(folder: Path, *more: str) -> Iterator[Pool]:
-    """A pool and its worker, started and stopped."""
-    name, port = f"warm-{secrets.token_hex(3)}", free_port()
-    with worker(folder, name, "--health-port", str(port), *more) as running, get_client(sync_client=True) as client:
-        yield Pool(client, folder, running, name, f"http://127.0.0.1:{port}/health")
+def own_pool(narrow_pool: Pool) -> Iterator[Pool]:
+    """The same for one test alone, which may end the worker and kill its fork server."""
+    if not narrow_pool.worker.running:
+        narrow_pool.worker.start().wait_ready()
+    yield narrow_pool
+    if not narrow_pool.worker.running:
+        narrow_pool.worker.stop()
 
 
 def test_a_run_has_a_process_of_its_own_forked_from_one_thread(pool: Pool) -> None:
@@ -239,6 +268,7 @@ def test_a_worker_that_is_asked_to_end_lets_its_run_end(own_pool: Pool) -> None:
     os.kill(own_pool.worker.pid, signal.SIGTERM)
     assert own_pool.state(run) == "Completed"
     assert file.with_suffix(".end").exists()
+    until(lambda: not own_pool.worker.running, "the worker has ended")
 
 
 def test_a_killed_workers_run_goes_on(own_pool: Pool) -> None:
@@ -249,44 +279,25 @@ def test_a_killed_workers_run_goes_on(own_pool: Pool) -> None:
     os.kill(own_pool.worker.pid, signal.SIGKILL)
     assert own_pool.state(run) == "Completed"
     until(lambda: not Path(f"/proc/{parent}").exists(), "the fork server has ended")
+    assert not own_pool.worker.running
 
 
-def test_changed_code_is_run_by_the_next_run(prefect_server: Server, tmp_path: Path) -> None:
+def test_changed_code_is_run_by_the_next_run(own_pool: Pool) -> None:
     """What was imported before it changed is imported anew, in the same process with the same children."""
-    code = """from pathlib import Path
-from prefect import flow
-
-@flow
-async def changing(file: str):
-    Path(file).write_text('{}')
-"""
-    module = tmp_path / "lastgood_changing.py"
-    module.write_text(code.format("first"))
-    name = f"warm-{secrets.token_hex(3)}"
-    running = worker(tmp_path, name)
-    running.settings |= {"PYTHONPATH": f"{ROOT}:{tmp_path}", "LASTGOOD_PRELOAD": '["lastgood_changing"]'}
-    with running, get_client(sync_client=True) as client:
-        pool = Pool(client, tmp_path, running, name, "")
-        run, file = pool.start("changing", module="lastgood_changing")
-        assert (pool.state(run), file.read_text()) == ("Completed", "first")
-        module.write_text(code.format("second"))
-        run, file = pool.start("changing", module="lastgood_changing")
-        assert (pool.state(run), file.read_text()) == ("Completed", "second")
+    for says in ("first", "second"):
+        (own_pool.folder / "lastgood_changing.py").write_text(CHANGING.format(says))
+        run, file = own_pool.start("changing", module="lastgood_changing")
+        assert (own_pool.state(run), file.read_text()) == ("Completed", says)
 
 
-def test_a_changed_playbook_is_read_by_the_next_run(prefect_server: Server, tmp_path: Path) -> None:
+def test_a_changed_playbook_is_read_by_the_next_run(own_pool: Pool) -> None:
     """A child that has read the playbook while it waited does not go by it once the file has changed."""
-    playbook, name = tmp_path / "playbook.yaml", f"warm-{secrets.token_hex(3)}"
-    playbook.write_text((ROOT / "playbook.yaml").read_text())
-    running = worker(tmp_path, name)
-    running.settings |= {"LASTGOOD_PLAYBOOK": str(playbook), "LASTGOOD_HOME": str(tmp_path)}
-    with running, get_client(sync_client=True) as client:
-        pool = Pool(client, tmp_path, running, name, "")
-        for line in ("", "# a word more\n"):
-            playbook.write_text(playbook.read_text() + line)
-            run, file = pool.start("book")
-            assert pool.state(run) == "Completed"
-            assert file.read_text() == hashlib.sha256(playbook.read_bytes()).hexdigest()
+    playbook = own_pool.folder / "playbook.yaml"
+    for line in ("", "# a word more\n"):
+        playbook.write_text(playbook.read_text() + line)
+        run, file = own_pool.start("book")
+        assert own_pool.state(run) == "Completed"
+        assert file.read_text() == hashlib.sha256(playbook.read_bytes()).hexdigest()
 
 
 def test_prefects_own_worker_runs_the_same_deployments(prefect_server: Server, tmp_path: Path) -> None:
@@ -303,21 +314,12 @@ def test_prefects_own_worker_runs_the_same_deployments(prefect_server: Server, t
         assert pool.written(file)["pid"]
 
 
-def test_runs_outlive_a_restart_of_prefects_server(tmp_path: Path) -> None:
+def test_runs_outlive_a_restart_of_prefects_server(pool: Pool, prefect_server: Server) -> None:
     """The server goes away and comes back: the run under way ends well, and the worker takes the next."""
-    server = servers.prefect(tmp_path)
-    name = f"warm-{secrets.token_hex(3)}"
-    with pytest.MonkeyPatch.context() as patch, server:
-        for variable, value in server.env.items():
-            patch.setenv(variable, value)
-        refresh_global_settings_context()
-        with worker(tmp_path, name, "--poll", "1") as running, get_client(sync_client=True) as client:
-            pool = Pool(client, tmp_path, running, name, "")
-            run, file = pool.start("last", seconds=5)
-            until(file.exists, "it has begun")
-            server.stop()
-            time.sleep(1)
-            server.start().wait_ready()
-            assert pool.state(run) == "Completed"
-            assert pool.state(pool.start("tell")[0]) == "Completed"
-    refresh_global_settings_context()
+    run, file = pool.start("last", seconds=5)
+    until(file.exists, "it has begun")
+    prefect_server.stop()
+    time.sleep(1)
+    prefect_server.start().wait_ready()
+    assert pool.state(run) == "Completed"
+    assert pool.state(pool.start("tell")[0]) == "Completed"
