@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +17,15 @@ import pytest
 
 from demo import servers
 from demo.alert import alertmanager_bytes
-from demo.process import executable
-from demo.servers import Server, free_port
 from incidents import launch
-from incidents.incident import Incident, find
+from incidents.incident import Incident
 from incidents.ledger import Ledger
 from incidents.models import Status
-from tests.flows.kit import ROOT, System
+from tests.flows.kit import System
+from tests.flows.serving import intake, post, runs_of, settled
 
 #: Incidents that arrive at once; 200 take two minutes.
 BURST = int(os.environ.get("BURST", "8"))
-TOKEN = "a token of this test alone"
-DEPLOYED = ["data/data", "model/model", "by_hand/revert_model", "rehearse/rehearse"]
 
 
 @dataclass(frozen=True)
@@ -41,60 +37,18 @@ class Running:
 
     def post(self, body: bytes) -> httpx.Response:
         """Post an alert as Alertmanager does."""
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
-        return httpx.post(f"{self.intake}/alerts/alertmanager", content=body, headers=headers, timeout=30)
+        return post(self.intake, "alertmanager", body)
 
     def ended(self, incident: str, seconds: float = 120) -> Incident:
         """Wait until an incident is closed or with a person."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found = find(self.ledger, incident)
-            if found.status is not Status.open:
-                return found
-            time.sleep(0.2)
-        raise AssertionError(f"{incident} is still open: {[event.body.kind for event in found.events]}")
-
-
-@pytest.fixture(scope="module")
-def deployed(prefect_server: Server) -> None:
-    """Deploy everything in prefect.yaml, as the README says, without a prompt."""
-    for arguments in (["work-pool", "create", "lastgood", "--type", "lastgood", "--overwrite"], ["deploy", "--all"]):
-        command = [executable("prefect"), "--no-prompt", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        return settled(self.ledger, incident, seconds)
 
 
 @pytest.fixture
 def running(deployed: None, broken_system: System, ledger: Ledger, tmp_path: Path) -> Iterator[Running]:
     """Start the intake, with no credentials of production, and a worker that has them."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    hidden = {name: "" for name in os.environ if name.startswith(("AWS_", "MLFLOW_TRACKING"))}
-    intake = Server(
-        name="intake",
-        argv=[executable("lastgood"), "serve", "--port", str(port)],
-        log=tmp_path / "intake.log",
-        ready=lambda: httpx.get(f"{url}/health").is_success,
-        url=url,
-        settings={**hidden, "LASTGOOD_TOKEN_ALERTMANAGER": TOKEN},
-    )
-    with intake, servers.worker(tmp_path):
-        yield Running(url, ledger)
-
-
-def runs_of(deployment: str, since: datetime) -> list[str]:
-    """The states that a deployment's runs ended in, as Prefect has them; it hears of the end after the ledger does."""
-    asked = {
-        "deployments": {"name": {"any_": [deployment]}},
-        "flow_runs": {"expected_start_time": {"after_": since.isoformat()}},
-    }
-    end = time.monotonic() + 60
-    while True:
-        answer = httpx.post(f"{os.environ['PREFECT_API_URL']}/flow_runs/filter", json=asked)
-        runs = answer.raise_for_status().json()
-        if time.monotonic() > end or not {run["state_type"] for run in runs} & {"SCHEDULED", "PENDING", "RUNNING"}:
-            return [run["state_name"] for run in runs]
-        time.sleep(0.2)
+    with intake(tmp_path) as serving, servers.worker(tmp_path):
+        yield Running(serving.url, ledger)
 
 
 def test_a_thousand_posts_of_one_alert_are_one_incident_one_run_and_one_fix(
