@@ -60,7 +60,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
         case = Case(incident, actor=f"person:{asked_by}", person=asked_by)
         await begin(case, "by_hand")
         try:
-            return ended(await (_undo(case, asked) if do == "undo" else _apply(case, asked)))
+            return await (_undo(case, asked) if do == "undo" else _apply(case, asked))
         except Exception as error:
             case.record(e.Failed(step=f"{do} {asked.name()}", error=f"{type(error).__name__}: {error}"[:2000]))
             await escalate(case, f"{do} {asked.name()} broke: {type(error).__name__}")
@@ -82,16 +82,20 @@ async def _show(action: Remediation) -> Any:
     return Completed(name="Planned", message=plan.summary, data=plan)
 
 
-async def _apply(case: Case, action: Remediation) -> Outcome:
-    fix = await remediate(case, action, check_of(action.subject()) if action.heals else None)
-    return await (resolve(case, fix.why) if fix.done else escalate(case, fix.why))
+async def _apply(case: Case, action: Remediation) -> Any:
+    check = check_of(action.subject()) if action.heals else None
+    fix = await remediate(case, action, check)
+    if not fix.done:
+        return ended(await escalate(case, fix.why))
+    return await _done(case, action, fix.why, healed=check is not None)
 
 
-async def _undo(case: Case, action: Remediation) -> Outcome:
+async def _undo(case: Case, action: Remediation) -> Any:
     """Take back the last change that this action made to its asset and that still stands."""
     found = _last_applied(action)
     if found is None:
-        return await escalate(case, f"the record has no applied {action.name()} on {action.subject()} to take back")
+        nothing = f"the record has no applied {action.name()} on {action.subject()} to take back"
+        return ended(await escalate(case, nothing))
     name, attempt = found
     original = type(action).model_validate(attempt.plan.parameters)
     theirs = Case(name, actor=case.actor, person=case.person)
@@ -100,9 +104,25 @@ async def _undo(case: Case, action: Remediation) -> Outcome:
         theirs.record(agrees, subject=attempt.plan.target)
         missing = original.undo_needs - len(agreed(theirs.incident, attempt.plan.hash, theirs.playbook))
         if missing > 0:
-            return await escalate(case, f"{missing} more has to ask for {attempt.plan.summary} to be taken back")
+            waits = f"{missing} more has to ask for {attempt.plan.summary} to be taken back"
+            return ended(await escalate(case, waits))
     await step(f"undo {action.name()}", undo, theirs, original, attempt.plan, action.because)
-    return await resolve(case, f"undone, from {name}: {attempt.plan.summary}")
+    return await _done(case, action, f"undone, from {name}: {attempt.plan.summary}", healed=False)
+
+
+async def _done(case: Case, action: Remediation, why: str, *, healed: bool) -> Any:
+    """Close the incident where the symptom was seen to be gone, or where this action is all that it is about.
+
+    Any other goes on as it stands: to contain, to keep evidence or to take something back mends nothing, and what
+    no check looks at was not seen to be mended.
+    """
+    incident = case.incident
+    opened = incident.events[0]
+    its_own = opened.actor.startswith("person:") and incident.title.startswith(_titled(action))
+    if healed or its_own:
+        return ended(await resolve(case, why))
+    left = Outcome(incident=case.name, status=incident.status, why=why)
+    return Completed(name="Done", message=f"{case.name} goes on, {left.status}: {why}", data=left)
 
 
 def _reason(action: Remediation, asked_by: str) -> str:
@@ -117,10 +137,15 @@ def _open(action: Remediation, asked_by: str, because: str) -> str:
         category=action.category,
         severity=Severity.medium,
         asset=playbook().asset(action.subject()),
-        title=f"{action.name()} by hand: {because}",
+        title=f"{_titled(action)}{because}",
     )
     with ledger().write() as writer:
         return writer.live(opened.category, opened.asset) or writer.open(opened, actor=f"person:{asked_by}")
+
+
+def _titled(action: Remediation) -> str:
+    """How the title of an incident begins that was begun for this action."""
+    return f"{action.name()} by hand: "
 
 
 def _last_applied(action: Remediation) -> tuple[str, Attempt] | None:

@@ -1,19 +1,22 @@
-"""Proof that the record is whole: walk the chain, and say which event breaks it."""
+"""Proof that the record is whole: walk the chain, and say which event breaks it and how."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, TextIO
 
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from incidents import schema, stretch
-from incidents.ledger import GENESIS, Ledger, chain
+from incidents import schema, stretch, tampering
+from incidents.ledger import GENESIS, Ledger
 from incidents.models import Frozen
+from incidents.tampering import Finding
 
 #: What reading a damaged database can raise; SQLite's own message may quote the damage, and be no text.
 UNREADABLE = (SQLAlchemyError, sqlite3.Error, UnicodeError)
@@ -29,12 +32,13 @@ class Report(Frozen):
     events: int
     #: The hash of the last event that is in order.
     head: str
-    #: One sentence a finding, naming the event; empty when the record is whole.
+    #: One sentence a finding, naming the event and what was done to it; empty when the record is whole.
     broken: tuple[str, ...] = ()
 
 
 def verify(ledger: Ledger) -> Report:
-    """Read every event and compute the chain anew; stops at the first event that is not as it was written.
+    """Read every event and compute the chain anew; stops at the first event that is not as it was written, and says
+    what was done to it.
 
     A long record is checked by several processes. Only where that finds anything is it walked from its beginning, so
     that the findings are the same.
@@ -67,54 +71,50 @@ def export(ledger: Ledger, to: TextIO, *, since: datetime | None = None) -> int:
 
 
 def _walk(ledger: Ledger) -> Report:
-    before, count = GENESIS, 0
-    for seq, row in _each(ledger):
-        problem = _problem(row, before)
-        if problem:
-            return Report(events=count, head=before, broken=(f"event {seq}: {problem}",))
-        before, count = row.hash, count + 1
-    return Report(events=count, head=before, broken=tuple(_storage_findings(ledger)))
+    hashes, count = deque([GENESIS], tampering.REACH), 0
+    for seq, row in enumerate(_each(ledger), start=1):
+        if isinstance(row, Exception):
+            found = Finding(seq, "damaged", f"it cannot be read ({row.__cause__ or row})")
+        elif row.seq == seq and tampering.follows(hashes[-1], row.seq, row):
+            hashes.append(row.hash)
+            count += 1
+            continue
+        else:
+            rest = takewhile(lambda one: not isinstance(one, Exception), _each(ledger, seq))
+            found = tampering.explain(seq, hashes, rest)
+        return Report(events=count, head=hashes[-1], broken=(str(found),))
+    return Report(events=count, head=hashes[-1], broken=tuple(_storage_findings(ledger)))
 
 
-def _problem(row: Any, before: str) -> str | None:
-    if isinstance(row, Exception):
-        return f"cannot be read ({row.__cause__ or row})"
-    if row is None:
-        return "is missing"
-    try:
-        whole = chain(before, row) == row.hash
-    except (TypeError, ValueError):  # a damaged column can come back as bytes, or as text that is not text
-        whole = False
-    return None if whole else "is not as it was written, or the one before it was exchanged"
+def _each(ledger: Ledger, place: int = 1) -> Iterator[Any]:
+    """What stands at every place of the table from ``place`` on, whatever its number is.
 
-
-def _each(ledger: Ledger) -> Iterator[tuple[int, Any]]:
-    """Every place in the chain with its row; None where another stands there, the error where none can be read."""
-    seq = 0
-    try:
-        for seq, row in enumerate(ledger.rows(), start=1):
-            yield seq, row if row.seq == seq else None
-    except UNREADABLE:
-        yield from _one_by_one(ledger, seq + 1)
-
-
-def _one_by_one(ledger: Ledger, seq: int) -> Iterator[tuple[int, Any]]:
-    """As ``_each``, from ``seq`` on where the table cannot be read in one go: each by itself, until one fails.
-
-    It counts along the table instead of looking numbers up, because a damaged number leads a search astray.
+    Where the table cannot be read in one go, each event by itself until one cannot; then the error, and no more.
     """
+    rest = select(schema.events).order_by(schema.events.c.seq).offset(place - 1)
+    try:
+        with ledger.engine.connect() as connection:
+            for row in connection.execution_options(yield_per=1000).execute(rest):
+                yield row
+                place += 1
+    except UNREADABLE as error:
+        yield from _one_by_one(ledger, place, error)
+
+
+def _one_by_one(ledger: Ledger, place: int, error: Exception) -> Iterator[Any]:
+    """It counts along the table instead of looking numbers up, because a damaged number leads a search astray."""
     everything = select(schema.events).order_by(schema.events.c.seq).limit(1)
     with ledger.engine.connect() as connection:
         while True:
             try:
-                row = connection.execute(everything.offset(seq - 1)).first()
-            except UNREADABLE as error:
-                yield seq, error
+                row = connection.execute(everything.offset(place - 1)).first()
+            except UNREADABLE as unreadable:
+                yield unreadable
                 return
-            yield seq, row if row is not None and row.seq == seq else None
+            yield error if row is None else row
             if row is None:
                 return
-            seq += 1
+            place += 1
 
 
 def _storage_findings(ledger: Ledger) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import certifi
 import httpx
 import pytest
+from sqlalchemy import create_engine, make_url, text
 
 from demo import servers
 from demo.servers import Server
@@ -148,3 +149,16 @@ def postgres_url(servers_folder: Path) -> Iterator[str]:
     """An SQLAlchemy address of a PostgreSQL; one database for the whole session."""
     with servers.postgres(servers_folder) as server:
         yield server.url
+
+
+@pytest.fixture
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """The address of an empty database of this test alone."""
+    name = f"test_{secrets.token_hex(6)}"
+    server = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    server.dispose()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from demo.process import executable
 from demo.servers import Server
 from incidents import ledger as ledgers
 from incidents import playbook as playbooks
@@ -22,6 +24,15 @@ def system(
     """Good and broken data in S3, a model of each in MLflow, and a service that follows the alias."""
     with small_system(tmp_path_factory.mktemp("system")) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def deployed(prefect_server: Server) -> None:
+    """Deploy everything in prefect.yaml, as the README says, without a prompt."""
+    for arguments in (["work-pool", "create", "lastgood", "--type", "lastgood", "--overwrite"], ["deploy", "--all"]):
+        command = [executable("prefect"), "--no-prompt", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from incidents.events import Opened
 from incidents.incident import find
 from incidents.ledger import Ledger
 from incidents.models import Category, Plan, Severity, Status
-from remediations import ALL, RevertModel, RollbackDataset
+from remediations import ALL, QuarantineModel, RevertModel, RollbackDataset
 from tests.flows.kit import System, judge, kinds, opened
 
 REVERT = RevertModel(model="fraud", because="the champion answers badly")
@@ -64,6 +64,33 @@ def test_an_apply_can_belong_to_an_incident(broken_system: System, ledger: Ledge
     incident = opened(ledger, "model:fraud", Category.model, Severity.low)
     outcome: Outcome = ask(by_hand.revert_model, action=REVERT, do="apply", incident=incident)
     assert (outcome.incident, outcome.status) == (incident, Status.resolved)
+
+
+def test_what_does_not_heal_leaves_the_incident_as_it_stands(broken_system: System, ledger: Ledger) -> None:
+    """Contained, and let in again: both are on the incident's record, and the trouble that it is about goes on."""
+    incident = opened(ledger, "model:fraud", Category.security)
+    shut = QuarantineModel(model="fraud", version=broken_system.model_broken, because="it may be tampered with")
+    assert ask(by_hand.quarantine_model, action=shut, do="apply").incident == incident
+    told = kinds(ledger, incident)
+    assert told[-2:] == ["applied", "verified"]
+    assert (find(ledger, incident).status, ledger.incidents()[0].closed_at) == (Status.open, None)
+    assert QuarantineModel(model="fraud", version=broken_system.model_broken).plan().before["tag"] is not None
+    assert ask(by_hand.quarantine_model, action=shut, do="undo").status is Status.escalated, "it takes two"
+    outcome = asyncio.run(by_hand.quarantine_model(action=shut, asked_by="ben", do="undo"))
+    assert (outcome.incident, outcome.status) == (incident, Status.escalated)
+    assert kinds(ledger, incident)[-1] == "undone"
+
+
+def test_an_incident_that_is_about_the_action_ends_with_it(broken_system: System, ledger: Ledger) -> None:
+    """Begun by hand, what contains is all there is to do, and so it is closed; another action does not close it."""
+    shut = QuarantineModel(model="fraud", version=99, because="a version that is not there")
+    first: Outcome = ask(by_hand.quarantine_model, action=shut, do="apply")
+    assert first.status is Status.escalated
+    fits = shut.model_copy(update={"version": broken_system.model_broken})
+    again: Outcome = ask(by_hand.quarantine_model, action=fits, do="apply")
+    assert (again.incident, again.status) == (first.incident, Status.resolved)
+    for who in ("anna", "ben"):
+        asyncio.run(by_hand.quarantine_model(action=fits, asked_by=who, do="undo"))
 
 
 def test_without_a_reason_nothing_is_done(broken_system: System, ledger: Ledger) -> None:

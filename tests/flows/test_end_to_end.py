@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,18 +18,15 @@ import pytest
 
 from demo import servers
 from demo.alert import alertmanager_bytes
-from demo.process import executable
-from demo.servers import Server, free_port
 from incidents import launch
-from incidents.incident import Incident, find
+from incidents.incident import Incident
 from incidents.ledger import Ledger
 from incidents.models import Status
 from tests.flows.kit import ROOT, System
+from tests.flows.serving import HEADERS, intake, runs_of, settled
 
 #: Incidents that arrive at once; 200 take two minutes.
 BURST = int(os.environ.get("BURST", "8"))
-TOKEN = "a token of this test alone"
-DEPLOYED = ["data/data", "model/model", "by_hand/revert_model", "rehearse/rehearse"]
 
 
 @dataclass(frozen=True)
@@ -42,27 +38,11 @@ class Running:
 
     def post(self, body: bytes) -> httpx.Response:
         """Post an alert as Alertmanager does."""
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
-        return self.intake.post("/alerts/alertmanager", content=body, headers=headers)
+        return self.intake.post("/alerts/alertmanager", content=body, headers=HEADERS)
 
     def ended(self, incident: str, seconds: float = 120) -> Incident:
         """Wait until an incident is closed or with a person."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found = find(self.ledger, incident)
-            if found.status is not Status.open:
-                return found
-            time.sleep(0.2)
-        raise AssertionError(f"{incident} is still open: {[event.body.kind for event in found.events]}")
-
-
-@pytest.fixture(scope="module")
-def deployed(prefect_server: Server) -> None:
-    """Deploy everything in prefect.yaml, as the README says, without a prompt."""
-    for arguments in (["work-pool", "create", "lastgood", "--type", "lastgood", "--overwrite"], ["deploy", "--all"]):
-        command = [executable("prefect"), "--no-prompt", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        return settled(self.ledger, incident, seconds)
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +60,9 @@ def tmp_path(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def started(deployed: None, system: System, folder: Path) -> Iterator[str]:
     """Start the intake, with no credentials of production, and a worker that has them; yields the intake's address."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
     ours = {"LASTGOOD_HOME": str(folder / "lastgood"), "LASTGOOD_PLAYBOOK": str(ROOT / "playbook.yaml")}
-    hidden = {name: "" for name in os.environ if name.startswith(("AWS_", "MLFLOW_TRACKING"))}
-    intake = Server(
-        name="intake",
-        argv=[executable("lastgood"), "serve", "--port", str(port)],
-        log=folder / "intake.log",
-        ready=lambda: httpx.get(f"{url}/health").is_success,
-        url=url,
-        settings={**hidden, **ours, "LASTGOOD_TOKEN_ALERTMANAGER": TOKEN},
-    )
-    with intake, servers.worker(folder, env=ours):
-        yield url
+    with intake(folder, **ours) as serving, servers.worker(folder, env=ours):
+        yield serving.url
 
 
 @pytest.fixture
@@ -101,21 +70,6 @@ def running(started: str, broken_system: System, ledger: Ledger) -> Iterator[Run
     """Intake and worker, and the system broken."""
     with httpx.Client(base_url=started, timeout=30) as client:
         yield Running(client, ledger)
-
-
-def runs_of(deployment: str, since: datetime) -> list[str]:
-    """The states that a deployment's runs ended in, as Prefect has them; it hears of the end after the ledger does."""
-    asked = {
-        "deployments": {"name": {"any_": [deployment]}},
-        "flow_runs": {"expected_start_time": {"after_": since.isoformat()}},
-    }
-    end = time.monotonic() + 60
-    while True:
-        answer = httpx.post(f"{os.environ['PREFECT_API_URL']}/flow_runs/filter", json=asked)
-        runs = answer.raise_for_status().json()
-        if time.monotonic() > end or not {run["state_type"] for run in runs} & {"SCHEDULED", "PENDING", "RUNNING"}:
-            return [run["state_name"] for run in runs]
-        time.sleep(0.2)
 
 
 def test_a_thousand_posts_of_one_alert_are_one_incident_one_run_and_one_fix(

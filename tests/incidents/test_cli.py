@@ -247,7 +247,7 @@ def test_an_altered_event_is_named(run: Run, ledger: Ledger) -> None:
     content = path.read_bytes()
     path.write_bytes(content.replace(b"no version was verified good", b"a version was verified good "))
     assert content != path.read_bytes()
-    assert said(run("audit", "verify"), 1).startswith("event 3: is not as it was written")
+    assert said(run("audit", "verify"), 1).startswith("event 3: altered: it is not as it was written")
 
 
 def test_playbook_check(run: Run, book: Playbook, tmp_path: Path) -> None:
