@@ -24,6 +24,7 @@ from incidents.ledger import Ledger
 from incidents.models import now
 from incidents.redaction import redact
 from incidents.schema import outbox
+from incidents.tail import BrokenTail
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ async def run(ledger: Ledger, handlers: Handlers, stop: asyncio.Event, wake: asy
         busy = Counter(under_way.values())
         try:
             jobs = await asyncio.to_thread(_claim, ledger, {kind: AT_ONCE - busy[kind] for kind in handlers})
-        except SQLAlchemyError as error:  # the database is away or busy: look again at the next round
+        except (SQLAlchemyError, BrokenTail) as error:  # away, busy, or a person has to see to it: look again later
             _log.warning("the outbox can't be read: %s", type(error).__name__)
             jobs = []
         for job in jobs:

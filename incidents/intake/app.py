@@ -2,7 +2,8 @@
 
 ``POST /alerts/{sender}``: 202 something new is on the record; 200 nothing was to be done, a repeat say; 400 not
 JSON; 401 no token or a wrong one; 404 no such sender; 408, 413, 415, 431 as usual; 422 JSON of another shape; 503 busy,
-send it again. It is a 503 and never a 429, because Alertmanager does not try again after a 429.
+or the record is broken and a person has to see to it: send it again. It is a 503 and never a 429, because Alertmanager
+does not try again after a 429.
 
 ``GET`` and ``POST /answers/{token}``: a person's answer to a plan, see ``answers``.
 """
@@ -32,6 +33,7 @@ from incidents.intake.room import Room
 from incidents.ledger import Ledger
 from incidents.outbox import Handlers
 from incidents.playbook import Playbook
+from incidents.tail import BrokenTail
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def create_app(
     app.add_exception_handler(strict_json.Malformed, _malformed)
     for error in AWAY:
         app.add_exception_handler(error, _busy)
+    app.add_exception_handler(BrokenTail, _not_whole)
     app.add_exception_handler(Exception, _broken)
 
     async def alerts(request: Request) -> Response:
@@ -137,6 +140,11 @@ async def _busy(_request: Request, error: Exception) -> Response:
     assert isinstance(error, SQLAlchemyError)
     _log.warning("the database is away or busy: %s", type(error).__name__)
     return _problem(503, "the ledger can't be written at the moment; send it again", COME_AGAIN)
+
+
+async def _not_whole(_request: Request, error: Exception) -> Response:
+    _log.error("nothing is taken in: %s", error)
+    return _problem(503, f"nothing was stored, so send it again: {error}", COME_AGAIN)
 
 
 async def _broken(_request: Request, _error: Exception) -> Response:

@@ -22,6 +22,7 @@ from incidents.ledger import Ledger
 from incidents.models import now
 from incidents.playbook import Playbook
 from incidents.redaction import possible_in_document
+from incidents.tail import BrokenTail
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class Groups:
             return []
         try:
             return store.accept(self._ledger, self._playbook, deliveries)
-        except AWAY as error:
+        except (*AWAY, BrokenTail) as error:
             return [error] * len(deliveries)
         except Exception as error:
             if len(deliveries) == 1:

@@ -67,6 +67,7 @@ class Poster:
     """Sends requests to the app without a socket, as one sender after the other."""
 
     def __init__(self, ledger: Ledger, book: Playbook) -> None:
+        self.book = book
         self.app: FastAPI = create_app(ledger, book, handlers={}, patience=2)
 
     def request(self, method: str, path: str, **given: Any) -> httpx.Response:

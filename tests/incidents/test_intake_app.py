@@ -25,6 +25,7 @@ from incidents.ledger import Ledger
 from incidents.playbook import Playbook
 from incidents.schema import deliveries
 from tests.incidents.posting import DRIFT, HEADERS, TOKENS, Poster, as_bytes, payload, raw_alert
+from tests.incidents.test_audit import as_owner
 
 #: Stands in bodies and tokens, and must stand in no answer.
 NEEDLE = "hunter2"
@@ -240,6 +241,24 @@ def test_a_busy_database_is_503_and_the_alert_can_come_again(poster: Poster, led
         other.execute("ROLLBACK")
     assert bodies(ledger) == []
     assert poster.post(payload(DRIFT)).status_code == 202
+
+
+def test_a_broken_record_is_503_until_it_is_mended(poster: Poster, ledger: Ledger) -> None:
+    """Nothing is built on a break: the sender is to come again, and is told where it is and what a person can do."""
+    poster.post(payload(DRIFT))
+    as_owner(ledger, "UPDATE events SET actor = 'person:eve' WHERE seq = 1")
+    again = Poster(Ledger(str(ledger.engine.url)), poster.book)
+    another = {"alerts": [raw_alert(fingerprint="another")]}
+    for _ in range(2):
+        answer = again.post(another)
+        detail = assert_problem(answer, 503)["detail"]
+        assert "broken at event 1" in detail
+        assert "lastgood audit verify" in detail
+        assert answer.headers["retry-after"] == "5"
+    assert len(bodies(ledger)) == 1
+    with closing(sqlite3.connect(str(ledger.engine.url.database))) as connection, connection:
+        connection.execute("UPDATE events SET actor = 'intake:alertmanager' WHERE seq = 1")
+    assert again.post(another).status_code == 202
 
 
 def test_a_database_that_is_gone_is_503(poster: Poster, ledger: Ledger, tmp_path: Path) -> None:
