@@ -46,10 +46,14 @@ class RollbackDataset(DatasetMove):
 
     def plan(self) -> Plan:
         """Look for the version to go back to; one with an object missing is passed over."""
+        return self.plan_without(set())
+
+    def plan_without(self, bad: set[str]) -> Plan:
+        """As ``plan``, where these versions are known to be bad, though the record does not say so."""
         store = self._store()
         current = store.current()
         passed_over: list[str] = []
-        for candidate in self._candidates(current.version):
+        for candidate in self._candidates(current.version, bad):
             found = store.preflight(candidate)
             if not found.missing:
                 return self._plan(current, candidate, [*passed_over, _cost(found)])
@@ -58,13 +62,13 @@ class RollbackDataset(DatasetMove):
         seen = "; ".join(passed_over) or "no version of it was ever verified good"
         raise CannotPlan(f"{self.dataset} has no version to go back to: {seen}")
 
-    def _candidates(self, current: str) -> list[str]:
+    def _candidates(self, current: str, bad: set[str]) -> list[str]:
         """The versions to try, best first: what is asked for; or the current one if it is good, then the newest."""
         good = (
             known_good.good_before(ledger(), self.subject(), self.good_before)
             if self.good_before
             else known_good.versions(ledger(), self.subject(), Health.healthy)
-        )
+        ) - bad
         if self.to is not None:
             if self.to not in good:
                 raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good, or is quarantined")
