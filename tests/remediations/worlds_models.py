@@ -84,8 +84,9 @@ class PromoteModelWorld(ModelWorld):
     def build(self) -> Remediation:
         """It was compared."""
         self.registered()
-        won = Verdict(health=Health.healthy, why="compared")
-        self.record(Contested(champion=2, challenger=1, verdict=won))
+        well = Verdict(health=Health.healthy, why="compared, and scanned")
+        self.record(Contested(champion=2, challenger=1, verdict=well))
+        self.record(Scanned(version="1", digest="1" * 64, verdict=well))
         return PromoteModel(model="contract", to=1, because="a test")
 
 
