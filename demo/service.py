@@ -26,7 +26,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -37,8 +37,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import TypedDict  # pydantic reads the one in typing only from Python 3.12 on
 
-from demo.training import FEATURES, THRESHOLD, load, scores
+from demo.training import FEATURES, THRESHOLD, build, scores
 from remediations.clients import registry
+from remediations.loading import Loader
 
 MAX_ROWS = 50_000
 #: A full batch is about 15 MB.
@@ -99,15 +100,14 @@ class Follower:
         #: Why it may not be what the alias says, or None.
         self.problem: str | None = "the first version is not loaded yet"
         self._stop = threading.Event()
-        #: The version before stays loaded, so that going back to it takes no download.
-        self._load = lru_cache(maxsize=2)(self._loaded)
+        self._loader = Loader(model, self._built)
 
     def look(self) -> None:
         """Follow the alias once. On any failure the version that is served stays, and ``problem`` says why."""
         try:
             wanted = int(registry().get_model_version_by_alias(self.model, self.alias).version)
             if self.served is None or self.served.version != wanted:
-                self.served = self._load(wanted)
+                self.served = Served(wanted, self._loader.load(wanted))
                 log.info("serving version %d of %s", wanted, self.model)
             self.problem = None
         except Exception as error:  # whatever it is, the old version goes on and the next look tries again
@@ -116,11 +116,12 @@ class Follower:
                 log.warning("%s", problem)
             self.problem = problem
 
-    def _loaded(self, version: int) -> Served:
-        pipeline = load(f"models:/{self.model}/{version}")
+    @staticmethod
+    def _built(files: Path) -> Any:
+        pipeline = build(files)
         # What loads and yet can't score a row, even one of which nothing is known, is not let in.
         scores(pipeline, pd.DataFrame([dict.fromkeys(FEATURES)]))
-        return Served(version, pipeline)
+        return pipeline
 
     def run(self) -> None:
         """Look until stopped; where it is pinned, until there is a version."""

@@ -133,11 +133,20 @@ def load(model_uri: str) -> Any:
         skops.io.exceptions.UntrustedTypesFoundException: it holds a type that is not in ``TRUSTED_TYPES``.
     """
     import mlflow
-    import skops.io
 
     with tempfile.TemporaryDirectory(prefix="lastgood-model-") as folder:
-        stored = Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder))
-        return skops.io.load(stored / _STORED_AS, trusted=TRUSTED_TYPES)
+        return build(Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder)))
+
+
+def build(stored: Path) -> Any:
+    """Build a model from the folder of its files.
+
+    Raises:
+        skops.io.exceptions.UntrustedTypesFoundException: as ``load``.
+    """
+    import skops.io
+
+    return skops.io.load(stored / _STORED_AS, trusted=TRUSTED_TYPES)
 
 
 def _pipeline() -> Any:

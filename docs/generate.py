@@ -54,8 +54,12 @@ def actions_page() -> str:
         "Everything that can change production. Each is `lastgood run ACTION`, a form in Prefect's pages, and a step",
         "of a section; whether it runs by itself, the gates decide. What is not reversible always asks a person.",
         "",
-        "What AWS must allow for infrastructure and rollbacks is `python -m remediations.policy`: an IAM policy made",
-        "from your playbook, for its assets alone. What the others need stands under each.",
+        "What AWS must allow is `python -m remediations.policy`: an IAM policy made from your playbook, for its assets",
+        "alone, of the actions that may run. A test has moto let each action do all that it does with it, and refuse",
+        "it with any permission less. moto can't prove `iam:PassRole`, `s3:GetBucketObjectLockConfiguration`,",
+        "`s3:GetObjectVersion`, `s3:ListBucket`, `s3:PutObjectRetention`, `sagemaker:AddTags`,",
+        "`sagemaker:StopTrainingJob` and `servicequotas:GetServiceQuota`, and outside of S3 it asks for no resource:",
+        "the ARNs of the real things are compared instead. MLflow and Prefect have credentials of their own.",
         "",
     ]
     for action in ALL:

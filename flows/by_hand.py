@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.states import Completed
 from pydantic import Field
 
-from flows import correcting
+from flows import correcting, proving
 from flows.case import Case, Outcome, begin, ended, step
 from flows.checks_of import check_of
 from flows.steps import escalate, remediate, resolve, undo
@@ -70,8 +70,8 @@ def _by_hand(kind: type[Remediation]) -> Any:
 
 
 async def _show(action: Remediation) -> Any:
-    """Plan, and leave the plan as an artifact. Nothing goes on the record, because nothing happens."""
-    plan: Plan = await step(f"plan {action.name()}", action.plan)
+    """Plan as a run would, and leave the plan as an artifact. Nothing goes on the record, because nothing happens."""
+    plan: Plan = await step(f"plan {action.name()}", proving.preview, action)
     lines = [
         f"## {plan.summary}",
         f"- target: `{plan.target}`",

@@ -19,6 +19,7 @@ from incidents.settings import settings
 from remediations import pointers, scoring
 from remediations.datasets import open_store
 from remediations.lineage import serving
+from remediations.loading import NotLoaded
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +128,10 @@ class ModelCheck(Frozen):
             why = f"{declared.service} gave no usable answer ({type(error).__name__}: {error})"
             return Look(subject=self.subject, verdict=_inconclusive(why))
         wanted = str(serving(self.model, declared.alias))
-        unlike = self._unlike(declared, wanted, said, answered, sample)
+        try:
+            unlike = self._unlike(declared, wanted, said, answered, sample)
+        except NotLoaded as refused:
+            return Look(subject=self.subject, verdict=_inconclusive(f"its answers were not compared: {refused}"))
         if unlike:
             why = f"pointer moved, not served: {declared.alias} is version {wanted}, the service answers with {unlike}"
             return Look(subject=self.subject, verdict=_inconclusive(why), not_served=wanted)

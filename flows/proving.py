@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from flows.case import Case
 from flows.checks import DatasetCheck
 from incidents import events as e
 from incidents import serving
-from incidents.models import Health, Plan
+from incidents.ledger import ledger
+from incidents.models import Health, Plan, Verdict
+from incidents.playbook import playbook
 from remediations import QuarantineRows, Remediation, RollbackDataset
 from remediations.base import CannotPlan
 
@@ -22,19 +25,38 @@ def plan(case: Case, action: Remediation) -> Plan:
     Raises:
         CannotPlan: no safe plan exists, or whether the version passes could not be told.
     """
+
+    def record(version: str, verdict: Verdict) -> None:
+        case.record(e.Judged(version=version, verdict=verdict), subject=action.subject())
+
+    return _proven(action, record)
+
+
+def preview(action: Remediation) -> Plan:
+    """What ``plan`` would decide at this moment. Nothing goes on the record.
+
+    Raises:
+        CannotPlan: as ``plan``.
+    """
+    return _proven(action, None)
+
+
+def _proven(action: Remediation, record: Callable[[str, Verdict], None] | None) -> Plan:
+    failed: set[str] = set()
     while True:
-        made = action.plan()
+        made = action.plan_without(failed) if isinstance(action, RollbackDataset) else action.plan()
         if isinstance(action, QuarantineRows) and not made.nothing_to_do:
-            _would_pass(case, action, made)
-        if not isinstance(action, RollbackDataset) or made.nothing_to_do or _passed(case, action, made):
+            _would_pass(action, made)
+        if not isinstance(action, RollbackDataset) or made.nothing_to_do or _passed(action, made, record):
             return made
+        failed.add(str(made.after["version"]))
 
 
-def _would_pass(case: Case, action: QuarantineRows, made: Plan) -> None:
+def _would_pass(action: QuarantineRows, made: Plan) -> None:
     """Run the suite over what would be left. It is not published, so nothing of it goes on the record."""
     from expectations.engine import CannotValidate, validate
 
-    declared = case.playbook.datasets[action.dataset]
+    declared = playbook().datasets[action.dataset]
     if declared.suite is None:
         raise CannotPlan(f"{action.dataset} has no suite in the playbook that could tell whether what is left is good")
     with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
@@ -47,24 +69,25 @@ def _would_pass(case: Case, action: QuarantineRows, made: Plan) -> None:
         raise CannotPlan(f"without the bad rows it would still not pass: {verdict.why}")
 
 
-def _passed(case: Case, action: RollbackDataset, made: Plan) -> bool:
+def _passed(action: RollbackDataset, made: Plan, record: Callable[[str, Verdict], None] | None) -> bool:
     """Whether the version passes; one that fails is no longer among those that were verified good."""
     version = str(made.after["version"])
-    suite = case.playbook.datasets[action.dataset].suite
-    if suite is None or _on_record(case, action.subject(), version, suite):
+    suite = playbook().datasets[action.dataset].suite
+    if suite is None or _on_record(action.subject(), version, suite):
         return True
     look = DatasetCheck(dataset=action.dataset, version=version).look()
     if look.verdict.health is Health.inconclusive:
         raise CannotPlan(f"whether {version} still passes its suite could not be told: {look.verdict.why}")
-    case.record(e.Judged(version=version, verdict=look.verdict), subject=action.subject())
+    if record is not None:
+        record(version, look.verdict)
     return look.verdict.health is Health.healthy
 
 
-def _on_record(case: Case, subject: str, version: str, suite: str) -> bool:
+def _on_record(subject: str, version: str, suite: str) -> bool:
     """Whether the record's verdict of the version is by the suite as it is today. Its content never changes."""
     from expectations.engine import CannotValidate, fingerprint
 
-    settled = serving.verdict(case.ledger, subject, version)
+    settled = serving.verdict(ledger(), subject, version)
     if settled is None or not isinstance(settled.body, e.Judged):
         return False
     validation = settled.body.verdict.evidence.get("validation")

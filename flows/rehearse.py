@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
+from flows import correcting, proving
 from flows.case import step
 from incidents.decide import Request
 from incidents.gatekeeper import consult
@@ -21,6 +22,7 @@ from remediations import (
     GrowVolume,
     IsolateService,
     PreserveEvidence,
+    QuarantineRows,
     Remediation,
     RestartService,
     RevertModel,
@@ -49,11 +51,12 @@ async def rehearse() -> list[Readiness]:
     """Would the playbook work right now, and if not, what is missing?
 
     1. For every declared asset take the action that its section would run, as if its current version were bad.
-    2. Plan it against today's state; planning never writes.
+    2. Plan it against today's state, as a run would: what a dataset would go back to, or would be left with, passes
+       its suite of today. Planning never writes.
     3. Ask the gates at every severity.
     4. Leave the readiness of all as a table.
     """
-    found = [await step(f"plan {action.name()} {action.subject()}", _rehearsed, action) for action in actions()]
+    found = [await step(f"plan {action.name()} {action.subject()}", rehearsed, action) for action in actions()]
     await acreate_table_artifact(
         key="readiness",
         table=[line.model_dump() for line in found],
@@ -67,6 +70,7 @@ def actions() -> list[Remediation]:
     declared = playbook()
     return [
         *(RollbackDataset(dataset=name, even_if_good=True) for name, it in declared.datasets.items() if it.suite),
+        *(QuarantineRows(dataset=name) for name, it in declared.datasets.items() if it.suite and it.quarantine),
         *(RevertModel(model=name, even_if_good=True) for name in declared.models),
         *(
             RollbackService(service=name, even_if_good=True)
@@ -100,10 +104,11 @@ def _containing(declared: Playbook) -> list[Remediation]:
     ]
 
 
-def _rehearsed(action: Remediation) -> Readiness:
+def rehearsed(action: Remediation) -> Readiness:
+    """Whether an action would work right now: its plan as a run would make it, and what the gates say to that."""
     asset, name = action.subject(), action.name()
     try:
-        plan = action.plan()
+        plan = proving.preview(correcting.complete(action))
     except Exception as error:  # whatever stands in the way is what a rehearsal is to find
         return Readiness(asset=asset, action=name, ready=False, says=f"{type(error).__name__}: {error}")
     return Readiness(asset=asset, action=name, ready=True, says=plan.summary, gates=_gates(action, plan))

@@ -10,6 +10,7 @@ from incidents.models import Health, Verdict
 from incidents.playbook import Sample, playbook
 from remediations import PromoteModel, RetrainModel, RevertModel, contest, scoring
 from remediations.lineage import learned_from, serving
+from remediations.loading import NotLoaded
 
 
 async def retrain(case: Case, model: str, before: Fix) -> Fix:
@@ -60,5 +61,8 @@ def _compare(model: str, challenger: int) -> tuple[int, Verdict]:
     if holdout in learned_from(model, champion) | learned_from(model, challenger):
         why = f"{' '.join(holdout)} is not fresh: one of the two has learned from it"
         return champion, Verdict(health=Health.inconclusive, why=why)
-    old, new = (scoring.predict(model, version, sample.rows) for version in (champion, challenger))
+    try:
+        old, new = (scoring.predict(model, version, sample.rows) for version in (champion, challenger))
+    except NotLoaded as refused:
+        return champion, Verdict(health=Health.unhealthy, why=str(refused)[:500])
     return champion, contest.judge(sample, old, new, declared.health, declared.contest)

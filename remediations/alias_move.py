@@ -12,11 +12,12 @@ from pydantic import Field
 
 from incidents.leases import still_ours
 from incidents.models import Category, Health, Plan, Risk, Verdict
-from incidents.playbook import Model, playbook
+from incidents.playbook import Model, Playbook, playbook
 from remediations import aliases
 from remediations.base import CannotPlan, Remediation, declared
 from remediations.clients import registry
 from remediations.lineage import learned_from, serving
+from remediations.permissions import Statement
 
 
 class AliasMove(Remediation):
@@ -33,6 +34,11 @@ class AliasMove(Remediation):
     words: ClassVar[tuple[str, str]]
 
     model: str = Field(description="The registered model, as the playbook declares it.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # whatever it declares
+        """Nothing: MLflow alone is asked, also for a version's files."""
+        return ()
 
     def subject(self) -> str:
         """``model:fraud``."""

@@ -15,6 +15,7 @@ from incidents.anchors import Anchor, AnchorStore, AnchorsUnreadable, open_file
 from incidents.models import now
 from incidents.playbook import AnchorPlace
 from remediations import clients
+from remediations.permissions import Statement, bucket_of, under
 
 #: What S3 answers where the name is taken, or is being taken this moment.
 _TAKEN = (409, 412)
@@ -67,6 +68,15 @@ class AnchorBucket:
                 anchor = Anchor(seq=int(match[1]), hash=match[2], at=version["LastModified"])
                 found[name] = min(anchor, found.get(name, anchor), key=lambda one: one.at)
         return [found[name] for name in sorted(found)]
+
+
+def to_anchor(place: AnchorPlace) -> tuple[Statement, ...]:
+    """What it takes of AWS to put an anchor down, and to list what was put down; nothing for a file."""
+    if not place.store.startswith("s3:"):
+        return ()
+    puts = ("s3:PutObject", *(("s3:PutObjectRetention",) if place.retain_days else ()))
+    listed = Statement(actions=("s3:ListBucketVersions",), resource=bucket_of(place.store))
+    return Statement(actions=puts, resource=under(place.store, "*")), listed
 
 
 def open_anchors(place: AnchorPlace) -> AnchorStore:

@@ -65,9 +65,9 @@ class Remediation(Frozen, ABC):
     permissions: ClassVar[tuple[str, ...]]
 
     @classmethod
-    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # who needs AWS reads it
-        """What it needs of AWS for the assets that a playbook declares, one by one; nothing where it needs no AWS."""
-        return ()
+    @abstractmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """What it needs of AWS for the assets that a playbook declares, and for no others; ``()``: nothing at all."""
 
     #: Every action says why, so that what it leaves beside the change leads back to the record.
     because: str = Field("", max_length=300, description="Why: the incident's name, or your reason.")

@@ -7,10 +7,11 @@ from typing import Any, ClassVar, cast
 from pydantic import Field, JsonValue
 
 from incidents.models import Risk
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations import clients
 from remediations.base import declared
 from remediations.containment import Containment, State
+from remediations.permissions import Statement
 
 _ALL: dict[str, JsonValue] = {
     "BlockPublicAcls": True,
@@ -27,6 +28,12 @@ class BlockPublicAccess(Containment):
     permissions: ClassVar[tuple[str, ...]] = ("s3:GetBucketPublicAccessBlock, s3:PutBucketPublicAccessBlock BUCKET",)
 
     bucket: str = Field(description="The bucket, by its name in the playbook.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """Read and set the blocks of each bucket; taking them away is setting them."""
+        actions = ("s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock")
+        return tuple(Statement(actions=actions, resource=f"arn:aws:s3:::{it.bucket}") for it in book.buckets.values())
 
     def subject(self) -> str:
         """``bucket:feeds``."""

@@ -7,10 +7,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from incidents.models import Risk
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations import clients
 from remediations.base import CannotPlan
 from remediations.containment import Containment, State
+from remediations.permissions import Statement, on_user
 
 #: A key is known on the record by its last letters: the whole of it is taken out there, as secrets are.
 _LETTERS = 6
@@ -24,6 +25,12 @@ class DeactivateAccessKey(Containment):
 
     iam_user: str = Field(description="The user, by its name in the playbook.")
     ends_with: str = Field("", pattern=r"^[A-Z0-9]{0,8}$", description="How the key's id ends. Empty: every key.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """List and update the keys of each user."""
+        actions = ("iam:ListAccessKeys", "iam:UpdateAccessKey")
+        return tuple(one for it in book.iam_users.values() for one in on_user(actions, it.user))
 
     def subject(self) -> str:
         """``iam_user:trainer``."""

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 from pydantic import Field, JsonValue
 
 from incidents.models import Risk, canonical, digest
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations import clients
 from remediations.base import CannotPlan
 from remediations.block_public_access import real
 from remediations.containment import Containment, State
+from remediations.permissions import Statement
 
 #: Denying GetObject alone still lets ?versionId= through. The policy itself stays in reach, so the way back does too.
 _DENIED = ["s3:GetObject*", "s3:PutObject*", "s3:DeleteObject*"]
@@ -26,6 +27,12 @@ class DenyBucketAccess(Containment):
 
     bucket: str = Field(description="The bucket, by its name in the playbook.")
     prefix: str = Field("", pattern=r"^[^*?\s]*$", description="Only what is under this. Empty: all of it.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """Read, set and take away the policy of each bucket."""
+        actions = ("s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy")
+        return tuple(Statement(actions=actions, resource=f"arn:aws:s3:::{it.bucket}") for it in book.buckets.values())
 
     def subject(self) -> str:
         """``bucket:feeds``."""

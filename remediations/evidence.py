@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 from incidents.breach import Evidence
 from incidents.models import Frozen, now
 from remediations import clients
-from remediations.base import CannotPlan, Conflict, RemediationError
+from remediations.base import CannotPlan, Conflict
 from remediations.datasets.layout import sha256_of
 from remediations.datasets.s3_files import TAKEN, status
+from remediations.permissions import Statement, bucket_of, under
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ class Manifest(Frozen):
     at: str
     kept: tuple[Kept, ...]
     left_out: tuple[str, ...]
+
+
+def to_keep(place: Evidence) -> tuple[Statement, ...]:
+    """What it takes of AWS to see that the place can keep evidence, to put it there, and to read it back."""
+    lock, retain = ("s3:GetBucketObjectLockConfiguration",), ("s3:PutObjectRetention",)
+    retained = bool(place.retain_days)
+    return (
+        Statement(actions=("s3:ListBucket", *(lock if retained else ())), resource=bucket_of(place.store)),
+        Statement(
+            actions=("s3:GetObject", "s3:PutObject", *(retain if retained else ())), resource=under(place.store, "*")
+        ),
+    )
 
 
 class Locker:
@@ -81,7 +94,7 @@ class Locker:
         """What was kept; None: nothing yet, or not all of it.
 
         Raises:
-            RemediationError: what stands there is no manifest.
+            Conflict: what stands there is not of this incident and asset.
         """
         client = clients.s3()
         try:
@@ -91,9 +104,12 @@ class Locker:
                 return None
             raise
         try:
-            return Manifest.model_validate_json(body)
+            found = Manifest.model_validate_json(body)
         except ValueError as error:
-            raise RemediationError(f"{self.address} is no manifest of evidence") from error
+            raise Conflict(f"{self.address} is no manifest of evidence: it was left so") from error
+        if (found.incident, found.subject) != (self.incident, self.subject):
+            raise Conflict(f"{self.address} is somebody else's: it was left so")
+        return found
 
     def keep(self, exhibits: list[Exhibit], left_out: list[str]) -> Manifest:
         """Store what is not stored yet, and the manifest last, so that it is there only where all of it is.
@@ -125,8 +141,8 @@ class Locker:
         text = made.model_dump_json(indent=1).encode()
         self._put("manifest.json", text, sha256(text).hexdigest())
         stands = self.manifest()
-        if stands is None or (stands.incident, stands.subject) != (self.incident, self.subject):
-            raise Conflict(f"{self.address} is somebody else's")
+        if stands is None:
+            raise Conflict(f"{self.address} was taken away right after it was put there")
         return stands
 
     def problems(self, manifest: Manifest) -> list[str]:
@@ -156,6 +172,7 @@ class Locker:
                 Bucket=self.bucket,
                 Key=f"{self.prefix}/{name}",
                 Body=body,
+                ChecksumAlgorithm="SHA256",  # S3 asks for it by this name where an object is to be retained
                 ChecksumSHA256=base64.b64encode(bytes.fromhex(digest)).decode(),
                 IfNoneMatch="*",
                 **locked,

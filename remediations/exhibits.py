@@ -12,14 +12,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from incidents.ledger import ledger
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from incidents.settings import settings
 from remediations import artifacts, clients
 from remediations.datasets import open_store
+from remediations.datasets.access import to_read
 from remediations.datasets.layout import Manifest
-from remediations.datasets.s3_files import download
+from remediations.datasets.s3_files import download, status
 from remediations.evidence import Exhibit
 from remediations.lineage import serving
+from remediations.permissions import Statement, bucket_of, on_secret, on_user
 
 #: The most that S3 takes in one PUT.
 _LARGEST = 5 * 1024**3
@@ -50,6 +52,26 @@ def gather(incident: str, subject: str, at_most: int, records: tuple[str, ...]) 
         except Exception as error:  # one place that can't be read keeps nobody from keeping the rest
             left_out.append(f"what comes after {fits[-1].name if fits else 'nothing'}: {error}"[:300])
     return fits, left_out
+
+
+def to_gather(book: Playbook, records: tuple[str, ...]) -> tuple[Statement, ...]:
+    """What it takes of AWS to read what there is about every declared asset, and the access logs."""
+    about = ("s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock", "s3:GetBucketAcl")
+    keys = ("iam:ListAccessKeys", "iam:GetAccessKeyLastUsed")
+    return (
+        *(one for it in book.datasets.values() for one in to_read(it.store)),
+        *(Statement(actions=about, resource=f"arn:aws:s3:::{it.bucket}") for it in book.buckets.values()),
+        *(one for it in book.iam_users.values() for one in on_user(keys, it.user)),
+        *(on_secret(("secretsmanager:DescribeSecret",), it.id) for it in book.secrets.values()),
+        *(Statement(actions=("s3:ListBucket",), resource=bucket_of(one)) for one in records),
+        *(Statement(actions=("s3:GetObject",), resource=_logs(one)) for one in records),
+    )
+
+
+def _logs(address: str) -> str:
+    """The ARN of every object whose key begins so, as the listing takes it."""
+    parts = urlsplit(address)
+    return f"arn:aws:s3:::{parts.netloc}/{parts.path.lstrip('/')}*"
 
 
 def _record(incident: str) -> Iterator[Exhibit]:
@@ -101,7 +123,10 @@ def _dataset(name: str) -> Iterator[Exhibit]:
 
 
 def _bucket(name: str) -> Iterator[Exhibit]:
-    """How the bucket is open to others. What is in it belongs to the datasets and models that are declared."""
+    """How the bucket is open to others. What is in it belongs to the datasets and models that are declared.
+
+    That there is no policy or block is something to keep. That we may not see it is not: it is left out, and says so.
+    """
     bucket, client = playbook().buckets[name].bucket, clients.s3()
     ask: dict[str, Callable[..., Any]] = {
         "policy": client.get_bucket_policy,
@@ -109,16 +134,16 @@ def _bucket(name: str) -> Iterator[Exhibit]:
         "ACL": client.get_bucket_acl,
     }
 
-    def state() -> str:
-        found: dict[str, Any] = {}
-        for what, get in ask.items():
-            try:
-                found[what] = {key: value for key, value in get(Bucket=bucket).items() if key != "ResponseMetadata"}
-            except client.exceptions.ClientError as error:
-                found[what] = error.response["Error"]["Code"]
-        return _json(found)
+    def state(get: Callable[..., Any]) -> str:
+        try:
+            return _json({key: value for key, value in get(Bucket=bucket).items() if key != "ResponseMetadata"})
+        except client.exceptions.ClientError as error:
+            if status(error) != 404:
+                raise
+            return _json(error.response["Error"]["Code"])
 
-    yield _text("state/bucket.json", state)
+    for what, get in ask.items():
+        yield _text(f"state/{what}.json", partial(state, get))
 
 
 def _iam_user(name: str) -> Iterator[Exhibit]:

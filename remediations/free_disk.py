@@ -15,8 +15,9 @@ from pydantic import Field
 from incidents.assets import Retention
 from incidents.leases import still_ours
 from incidents.models import Category, Health, Plan, Risk, Verdict, now
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations.base import CannotPlan, CannotUndo, Conflict, Remediation
+from remediations.permissions import Statement
 
 #: The most that one plan takes, the oldest first: a plan is on the record for ever, and a person reads it.
 MOST = 500
@@ -33,6 +34,11 @@ class FreeDisk(Remediation):
     permissions: ClassVar[tuple[str, ...]] = ("files: list and delete in FOLDER, by the user that the worker runs as",)
 
     disk: str = Field(description="The disk, as the playbook declares it, with a retention rule.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # whatever it declares
+        """Nothing: the files are this machine's."""
+        return ()
 
     def subject(self) -> str:
         """``disk:scratch``."""

@@ -9,11 +9,12 @@ from pydantic import Field
 from incidents import known_good
 from incidents.ledger import ledger
 from incidents.models import Health, Risk
-from incidents.playbook import Model, playbook
+from incidents.playbook import Model, Playbook, playbook
 from remediations.base import CannotPlan, declared
 from remediations.clients import registry
 from remediations.containment import Containment, State
 from remediations.lineage import serving
+from remediations.permissions import Statement
 from remediations.refusals import refused
 
 
@@ -27,6 +28,11 @@ class IsolateService(Containment):
     )
 
     model: str = Field(description="The model, as the playbook declares it.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # whatever it declares
+        """Nothing: MLflow alone is asked, also for a version's files."""
+        return ()
 
     def subject(self) -> str:
         """``model:fraud``."""

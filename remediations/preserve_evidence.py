@@ -7,10 +7,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from incidents.models import Category, Health, Plan, Risk, Verdict
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations.base import CannotPlan, Conflict, Remediation
-from remediations.evidence import Exhibit, Locker
-from remediations.exhibits import gather
+from remediations.evidence import Exhibit, Locker, to_keep
+from remediations.exhibits import gather, to_gather
+from remediations.permissions import Statement
 
 
 class PreserveEvidence(Remediation):
@@ -23,16 +24,24 @@ class PreserveEvidence(Remediation):
     risk: ClassVar[Risk] = Risk.low
     heals: ClassVar[bool] = False
     permissions: ClassVar[tuple[str, ...]] = (
-        "s3:PutObject, s3:PutObjectRetention, s3:GetObject, s3:ListBucket EVIDENCE/*",
-        "s3:GetBucketObjectLockConfiguration EVIDENCE",
-        "s3:GetObject, s3:ListBucket of the stores and of the access records",
+        "s3:ListBucket, s3:GetBucketObjectLockConfiguration EVIDENCE",
+        "s3:GetObject, s3:PutObject, s3:PutObjectRetention EVIDENCE/*",
+        "s3:ListBucket, s3:GetObject of the stores and of the access records",
+        "s3:ListBucketVersions, s3:GetObjectVersion, s3:PutObject of the stores, for s3+versions",
         "s3:GetBucketPolicy, s3:GetBucketPublicAccessBlock, s3:GetBucketAcl BUCKET",
+        "iam:ListAccessKeys, iam:GetAccessKeyLastUsed USER",
+        "secretsmanager:DescribeSecret SECRET",
         "mlflow: read registered models, model versions and artifacts",
-        "iam:ListAccessKeys, iam:GetAccessKeyLastUsed, secretsmanager:DescribeSecret",
     )
 
     asset: str = Field(description="A declared asset: model:fraud, dataset:transactions, bucket:feeds.")
     incident: str = Field(pattern=r"^INC-\d+$", description="The incident that it is evidence of, INC-7 for instance.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """Read every declared asset, and keep what was read, where the playbook names a place for it."""
+        place = book.evidence
+        return (*to_keep(place), *to_gather(book, place.access_records)) if place else ()
 
     def subject(self) -> str:
         """The asset."""
@@ -75,6 +84,8 @@ class PreserveEvidence(Remediation):
         try:
             manifest = locker.manifest()
             problems = locker.problems(manifest) if manifest else [f"there is no {locker.address}"]
+        except Conflict as theirs:
+            return Verdict(health=Health.unhealthy, why=str(theirs))
         except (ClientError, BotoCoreError) as error:
             return Verdict(health=Health.inconclusive, why=f"the evidence could not be read back: {error}")
         if manifest is None or problems:

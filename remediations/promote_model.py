@@ -13,10 +13,14 @@ from incidents.models import Health, Plan
 from remediations.alias_move import AliasMove, problem
 from remediations.base import CannotPlan
 from remediations.lineage import serving
+from remediations.refusals import refused
 
 
 class PromoteModel(AliasMove):
-    """Point the model's alias at a version that has won against the one in production, and learned from good data."""
+    """Point the model's alias at a version that has won against the one in production, and learned from good data.
+
+    One that is quarantined, or whose files are unsafe to load, never is.
+    """
 
     words: ClassVar[tuple[str, str]] = ("withdrawn", "promoted")
 
@@ -30,6 +34,10 @@ class PromoteModel(AliasMove):
         why_not = problem(self.model, self.to, asset, bad)
         if why_not is not None:
             raise CannotPlan(f"version {self.to} of {self.model} is not promoted: {why_not}")
+        won = self._won(current)
+        why_not = refused(self.model, self.to) if current != self.to else None
+        if why_not is not None:
+            raise CannotPlan(f"version {self.to} of {self.model} is not promoted: {why_not}")
         return Plan(
             action=self.name(),
             parameters=self.model_dump(mode="json"),
@@ -39,7 +47,7 @@ class PromoteModel(AliasMove):
             summary=f"{self.model}@{asset.alias} is version {self.to} already"
             if current == self.to
             else f"{self.model}@{asset.alias}: version {current} -> {self.to}",
-            because=(self._won(current),),
+            because=(won,),
         )
 
     def _won(self, current: int) -> str:

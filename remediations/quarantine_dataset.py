@@ -8,13 +8,15 @@ from pydantic import Field
 
 from incidents import quarantine
 from incidents.models import Risk
-from incidents.playbook import Dataset, playbook
+from incidents.playbook import Dataset, Playbook, playbook
 from remediations.base import CannotPlan, declared
 from remediations.containment import Containment, State
 from remediations.datasets import open_store
+from remediations.datasets.access import to_mark
 from remediations.datasets.base import NoSuchVersion
 from remediations.datasets.layout import Version
 from remediations.marks import open_marks
+from remediations.permissions import Statement
 
 
 class QuarantineDataset(Containment):
@@ -25,12 +27,18 @@ class QuarantineDataset(Containment):
 
     risk: ClassVar[Risk] = Risk.medium
     permissions: ClassVar[tuple[str, ...]] = (
+        "s3:ListBucket BUCKET",
+        "s3:GetObject STORE/manifests/*, or STORE.lastgood/manifests/*",
         "s3:GetObject, s3:PutObject, s3:DeleteObject STORE/quarantine/*, or STORE.lastgood/quarantine/*",
-        "s3:GetObject STORE/manifests/*",
     )
 
     dataset: str = Field(description="The dataset, as the playbook declares it.")
     version: Version = Field(description="The version that is shut away.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """Mark versions of each dataset in S3."""
+        return tuple(one for dataset in book.datasets.values() for one in to_mark(dataset.store))
 
     def subject(self) -> str:
         """``dataset:transactions``."""

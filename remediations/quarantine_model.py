@@ -11,11 +11,12 @@ from pydantic import Field
 
 from incidents import quarantine
 from incidents.models import Risk
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations.artifacts import Unreadable, digest_of, fetched
 from remediations.base import CannotPlan, declared
 from remediations.clients import registry
 from remediations.containment import Containment, State
+from remediations.permissions import Statement
 from remediations.refusals import TAG
 
 
@@ -33,6 +34,11 @@ class QuarantineModel(Containment):
 
     model: str = Field(description="The registered model, as the playbook declares it.")
     version: int = Field(ge=1, description="The version that is shut away.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # whatever it declares
+        """Nothing: MLflow alone is asked, also for a version's files."""
+        return ()
 
     def subject(self) -> str:
         """``model:fraud``."""

@@ -11,12 +11,15 @@ from pydantic import Field
 
 from incidents.leases import still_ours
 from incidents.models import Plan
+from incidents.playbook import Playbook
 from remediations.base import CannotPlan, Conflict
 from remediations.dataset_move import DatasetMove
 from remediations.datasets import DatasetStore, open_store
+from remediations.datasets.access import to_move, to_publish, to_read
 from remediations.datasets.base import Pointer
 from remediations.datasets.content import ContentStore
 from remediations.datasets.layout import DataObject, Manifest
+from remediations.permissions import Statement, under
 from remediations.row_rules import Divided, RowRule, divide
 
 
@@ -27,12 +30,26 @@ class QuarantineRows(DatasetMove):
     """
 
     permissions: ClassVar[tuple[str, ...]] = (
-        "s3:GetObject, s3:PutObject STORE/current, STORE/manifests/*, STORE/objects/*",
-        "s3:GetObject, s3:PutObject STORE.quarantine/manifests/*, STORE.quarantine/objects/*",
-        "s3:ListBucket STORE",
+        "s3:ListBucket BUCKET",
+        "s3:GetObject STORE/*",
+        "s3:PutObject STORE/current, STORE/manifests/*, STORE/objects/*",
+        "s3:PutObject STORE.quarantine/manifests/*, STORE.quarantine/objects/*",
+        "s3:GetObject STORE.quarantine/objects/*",
     )
 
     rules: tuple[RowRule, ...] = Field((), description="What each row has to meet. Empty: as the dataset's suite says.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """For each dataset in S3 of which rows may go: read it, publish there and beside it, move the pointer."""
+        needed: list[Statement] = []
+        for dataset in book.datasets.values():
+            store = dataset.store
+            if dataset.quarantine and store.startswith("s3:"):  # plain keys are never divided
+                beside = _beside(store)
+                needed += [*to_read(store), *to_publish(store), *to_move(store), *to_publish(beside)]
+                needed.append(Statement(actions=("s3:GetObject",), resource=under(beside, "objects/*")))
+        return tuple(needed)
 
     def plan(self) -> Plan:
         """Count the rows that would go, and name the version without them. Published is nothing yet."""
@@ -109,4 +126,8 @@ class QuarantineRows(DatasetMove):
         return store
 
     def _beside(self) -> DatasetStore:
-        return open_store(f"{self._declared().store.rstrip('/')}.quarantine", f"{self.dataset}.quarantine")
+        return open_store(_beside(self._declared().store), f"{self.dataset}.quarantine")
+
+
+def _beside(store: str) -> str:
+    return f"{store.rstrip('/')}.quarantine"

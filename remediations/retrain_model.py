@@ -11,13 +11,15 @@ from incidents import known_good
 from incidents.leases import still_ours
 from incidents.ledger import ledger
 from incidents.models import Category, Health, Plan, Risk, Verdict, digest
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from incidents.upkeep import Training
 from remediations import training
 from remediations.base import CannotPlan, Conflict, Remediation
 from remediations.clients import registry
 from remediations.datasets import open_store
+from remediations.datasets.access import to_read
 from remediations.lineage import learned_from
+from remediations.permissions import Statement
 
 #: The tag by which a version says which job made it.
 TAG = "lastgood_job"
@@ -29,13 +31,25 @@ class RetrainModel(Remediation):
     category: ClassVar[Category] = Category.model
     risk: ClassVar[Risk] = Risk.low
     permissions: ClassVar[tuple[str, ...]] = (
-        "prefect: run the training's deployment; or mlflow: run its project; or sagemaker:CreateTrainingJob, "
-        "sagemaker:DescribeTrainingJob, sagemaker:StopTrainingJob, iam:PassRole",
+        "s3:ListBucket, s3:GetObject of the dataset's store; for s3+versions, as rollback_dataset reads it",
+        "prefect: run the training's deployment; or mlflow: run its project; or",
+        "sagemaker:CreateTrainingJob, sagemaker:DescribeTrainingJob, sagemaker:StopTrainingJob JOB, iam:PassRole ROLE",
+        "sagemaker:AddTags JOB, where the job has tags",
         "mlflow: read registered models, model versions and runs",
         "mlflow: delete the version that the training made, to undo it",
     )
 
     model: str = Field(description="The registered model, as the playbook declares it.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """For each model that is trained: see which data is current, and where SageMaker trains it, run its jobs."""
+        needed: list[Statement] = []
+        for name, model in book.models.items():
+            if model.training:
+                needed += to_read(book.datasets[model.learns_from[0]].store)
+                needed += training.statements(model.training, f"{_jobs(name)}-*")
+        return tuple(needed)
 
     def subject(self) -> str:
         """``model:fraud``."""
@@ -48,8 +62,7 @@ class RetrainModel(Remediation):
         version = open_store(playbook().datasets[dataset].store, dataset).current().version
         if not _good(dataset, version):
             raise CannotPlan(f"{self.model} learns nothing from {dataset} {version}, which is not verified good")
-        name = re.sub("[^A-Za-z0-9]", "-", self.model)[:30]
-        job = f"lastgood-{name}-{digest([self.model, version, self.because])[:12]}"
+        job = f"{_jobs(self.model)}-{digest([self.model, version, self.because])[:12]}"
         after = {"job": job, "dataset": dataset, "dataset_version": version}
         made = self.made(job)
         return Plan(
@@ -111,6 +124,11 @@ class RetrainModel(Remediation):
         if declared is None or declared.training is None:
             raise CannotPlan(f"the playbook does not say how {self.model} is trained")
         return declared.training
+
+
+def _jobs(model: str) -> str:
+    """What the names of a model's jobs begin with; in small letters, as SageMaker has them in ARNs."""
+    return f"lastgood-{re.sub('[^a-z0-9]', '-', model.lower())[:30]}"
 
 
 def _good(dataset: str, version: str) -> bool:

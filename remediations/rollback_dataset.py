@@ -12,6 +12,7 @@ from incidents.models import Health, Plan
 from incidents.playbook import Playbook
 from remediations.base import CannotPlan
 from remediations.dataset_move import DatasetMove
+from remediations.datasets.access import to_move, to_read
 from remediations.datasets.base import Pointer, Preflight
 from remediations.permissions import Statement
 
@@ -23,11 +24,12 @@ class RollbackDataset(DatasetMove):
     """
 
     permissions: ClassVar[tuple[str, ...]] = (
-        "s3:GetObject STORE/current, STORE/manifests/*, STORE/objects/*",
-        "s3:ListBucket STORE",
+        "s3:ListBucket BUCKET",
+        "s3:GetObject STORE/*",
         "s3:PutObject STORE/current",
         "s3:ListBucketVersions, s3:GetBucketVersioning BUCKET, for s3+versions",
-        "s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:DeleteObject STORE/*, STORE.lastgood/*, for s3+versions",
+        "s3:GetObjectVersion, s3:PutObject, s3:DeleteObject STORE/*, for s3+versions",
+        "s3:GetObject, s3:PutObject STORE.lastgood/*, for s3+versions",
     )
 
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")
@@ -39,29 +41,19 @@ class RollbackDataset(DatasetMove):
     @classmethod
     def statements(cls, book: Playbook) -> tuple[Statement, ...]:
         """For each dataset in S3: read its versions and move its pointer; for plain keys, also bring them back."""
-        needed: list[Statement] = []
-        for dataset in book.datasets.values():
-            scheme, _, place = dataset.store.rstrip("/").partition("://")
-            if scheme not in {"s3", "s3+versions"}:
-                continue
-            bucket, store = f"arn:aws:s3:::{place.partition('/')[0]}", f"arn:aws:s3:::{place}"
-            needed.append(Statement(actions=("s3:ListBucket",), resource=bucket))
-            if scheme == "s3":
-                needed.append(Statement(actions=("s3:GetObject",), resource=f"{store}/*"))
-                needed.append(Statement(actions=("s3:PutObject",), resource=f"{store}/current"))
-                continue
-            keys = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")
-            versions = ("s3:ListBucketVersions", "s3:GetBucketVersioning")
-            needed.append(Statement(actions=versions, resource=bucket))
-            needed += [Statement(actions=keys, resource=f"{root}/*") for root in (store, f"{store}.lastgood")]
-        return tuple(needed)
+        stores = [dataset.store for dataset in book.datasets.values()]
+        return tuple(one for store in stores for one in (*to_read(store), *to_move(store)))
 
     def plan(self) -> Plan:
         """Look for the version to go back to; one with an object missing is passed over."""
+        return self.plan_without(set())
+
+    def plan_without(self, bad: set[str]) -> Plan:
+        """As ``plan``, where these versions are known to be bad, though the record does not say so."""
         store = self._store()
         current = store.current()
         passed_over: list[str] = []
-        for candidate in self._candidates(current.version):
+        for candidate in self._candidates(current.version, bad):
             found = store.preflight(candidate)
             if not found.missing:
                 return self._plan(current, candidate, [*passed_over, _cost(found)])
@@ -70,13 +62,13 @@ class RollbackDataset(DatasetMove):
         seen = "; ".join(passed_over) or "no version of it was ever verified good"
         raise CannotPlan(f"{self.dataset} has no version to go back to: {seen}")
 
-    def _candidates(self, current: str) -> list[str]:
+    def _candidates(self, current: str, bad: set[str]) -> list[str]:
         """The versions to try, best first: what is asked for; or the current one if it is good, then the newest."""
         good = (
             known_good.good_before(ledger(), self.subject(), self.good_before)
             if self.good_before
             else known_good.versions(ledger(), self.subject(), Health.healthy)
-        )
+        ) - bad
         if self.to is not None:
             if self.to not in good:
                 raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good, or is quarantined")

@@ -28,9 +28,9 @@ class RollbackService(Remediation):
     permissions: ClassVar[tuple[str, ...]] = (
         "ecs:DescribeServices, ecs:UpdateService SERVICE, for ecs",
         "ecs:DescribeTaskDefinition *, for ecs",
-        "iam:PassRole the roles of its tasks, for ecs",
         "sagemaker:DescribeEndpoint, sagemaker:UpdateEndpoint ENDPOINT, for sagemaker",
         "sagemaker:DescribeEndpointConfig, sagemaker:UpdateEndpoint ENDPOINT-CONFIG/*, for sagemaker",
+        "of your own: to hand over the roles of its tasks, for ecs",
     )
 
     service: str = Field(description="The service, as the playbook declares it.")

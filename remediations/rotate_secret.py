@@ -12,12 +12,18 @@ from pydantic import Field
 
 from incidents.breach import ManagedSecret
 from incidents.models import Risk, canonical
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from remediations import clients
 from remediations.base import CannotPlan
 from remediations.containment import Containment, State
+from remediations.permissions import Statement, on_secret
 
 _LETTERS = string.ascii_letters + string.digits
+_RENEW = (
+    "secretsmanager:DescribeSecret",
+    "secretsmanager:PutSecretValue",
+    "secretsmanager:UpdateSecretVersionStage",
+)
 
 
 class RotateSecret(Containment):
@@ -33,6 +39,12 @@ class RotateSecret(Containment):
     )
 
     secret: str = Field(description="The secret, by its name in the playbook. Never its value.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """Renew each secret; its value is read only where one field of it is renewed."""
+        read = ("secretsmanager:GetSecretValue",)
+        return tuple(on_secret(_RENEW + read if it.field else _RENEW, it.id) for it in book.secrets.values())
 
     def subject(self) -> str:
         """``secrets_manager:signing``."""

@@ -8,7 +8,10 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from incidents.models import Frozen, Health, Verdict
-from remediations.artifacts import Unreadable, digest_of, fetched
+from remediations.artifacts import Unreadable, digest_of, fetched, files
+
+#: Of a larger version nothing is fetched, so that no model fills the disk of the worker: a person looks through it.
+MOST_BYTES = 20 * 1024**3
 
 #: Files of which it is known that whoever loads them unpickles them.
 _PICKLES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt"}
@@ -23,8 +26,14 @@ class Scan(Frozen):
 
 
 def scan(model: str, version: int | str) -> Scan:
-    """Look through the files of a version. An artifact store that is away is inconclusive, never an exception."""
+    """Look through the files of a version. Inconclusive, and never an exception: the artifact store is away, or there
+    are more bytes than ``MOST_BYTES``.
+    """
     try:
+        size = sum(file.bytes for file in files(model, version))
+        if size > MOST_BYTES:
+            why = f"its files have {size} bytes, and no more than {MOST_BYTES} are looked through"
+            return Scan(digest="", verdict=Verdict(health=Health.inconclusive, why=why))
         with fetched(model, version) as folder:
             return Scan(digest=digest_of(folder), verdict=look_through(folder))
     except Unreadable as error:
@@ -39,8 +48,8 @@ def look_through(folder: Path) -> Verdict:
     unsafe: list[str] = []
     unread: list[str] = []
     unknown: set[str] = set()
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    for file in files:
+    there = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    for file in there:
         name = str(file.relative_to(folder))
         try:
             found = scan_file_path(str(file))
@@ -54,15 +63,20 @@ def look_through(folder: Path) -> Verdict:
         unknown |= {what for what, safety in named if safety is SafetyLevel.Suspicious}
         if found.scan_err or (not named and not _is_pickle(file)):
             unread.append(name)
-    seen = {"files": len(files), "unsafe": sorted(unsafe)[:50], "unread": unread[:50], "unknown": sorted(unknown)[:50]}
+    seen = {
+        "files": len(there),
+        "unsafe": sorted(unsafe)[:50],
+        "unread": unread[:50],
+        "unknown": sorted(unknown)[:50],
+    }
     if unsafe:
         why, health = f"unsafe to load: {'; '.join(sorted(unsafe)[:3])}", Health.unhealthy
-    elif not files:
+    elif not there:
         why, health = "it has no files, so nothing is known about it", Health.inconclusive
     elif unread:
         why, health = f"a pickle could not be read to its end: {', '.join(unread[:3])}", Health.inconclusive
     else:
-        why, health = f"{len(files)} files import nothing that is known to be unsafe", Health.healthy
+        why, health = f"{len(there)} files import nothing that is known to be unsafe", Health.healthy
     return Verdict(health=health, why=why, evidence=seen)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 from incidents.playbook import Sample, playbook
 from remediations.clients import http
 from remediations.datasets import open_store
+from remediations.loading import Loader
 
 #: Rows sent to a model service in one request.
 BATCH = 5_000
@@ -70,7 +73,9 @@ def predict(model: str, version: int, rows: list[Row]) -> list[bool]:
     """What a registered version itself answers, loaded here as MLflow loads it.
 
     Raises:
-        mlflow.exceptions.MlflowException: there is no such version, or it does not fit the rows.
+        remediations.loading.NotLoaded: it is quarantined, or not known to be safe to load.
+        remediations.artifacts.Unreadable: there is no such version, or its files can't be read.
+        mlflow.exceptions.MlflowException: it does not fit the rows.
     """
     import pandas as pd
 
@@ -89,7 +94,14 @@ def _loaded(model: str, version: int) -> Any:
     """A version never changes, so one that is loaded stays right; two are compared at most."""
     import mlflow
 
-    return mlflow.pyfunc.load_model(f"models:/{model}/{version}")
+    def build(files: Path) -> Any:
+        kept = tempfile.TemporaryDirectory(prefix="lastgood-model-")  # a model may read from its files later on
+        made = mlflow.pyfunc.load_model(shutil.copytree(files, kept.name, dirs_exist_ok=True))
+        weakref.finalize(made, kept.cleanup)
+        return made
+
+    trusted = playbook().models[model].unsafe_pickles == "allow"
+    return Loader(model, build, trusted=trusted).load(version)
 
 
 def _batches(rows: list[Row]) -> Iterator[list[Row]]:

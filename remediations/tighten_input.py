@@ -10,12 +10,13 @@ from pydantic import Field
 
 from incidents.breach import Input
 from incidents.models import Risk
-from incidents.playbook import playbook
+from incidents.playbook import Playbook, playbook
 from incidents.redaction import redact
 from remediations import clients
 from remediations.base import CannotPlan, Conflict
 from remediations.containment import Containment, State
 from remediations.datasets.s3_files import TAKEN, status
+from remediations.permissions import Statement, under
 
 #: The document stands on the record whole, so that it can be brought back byte for byte.
 _LARGEST = 64 * 1024
@@ -28,6 +29,12 @@ class TightenInput(Containment):
     permissions: ClassVar[tuple[str, ...]] = ("s3:GetObject, s3:PutObject CONFIG",)
 
     model: str = Field(description="The model, as the playbook declares it.")
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:
+        """Read and replace each model's document."""
+        documents = [model.input.config for model in book.models.values() if model.input]
+        return tuple(Statement(actions=("s3:GetObject", "s3:PutObject"), resource=under(one)) for one in documents)
 
     def subject(self) -> str:
         """``model:fraud``."""

@@ -14,11 +14,26 @@ from pydantic import JsonValue
 from incidents import launch
 from incidents.upkeep import Training
 from remediations.clients import aws
+from remediations.permissions import Statement
 
 #: The longest wait between two looks at a job, in seconds.
 SELDOM = 10.0
 
 _GOING_ON = {"InProgress", "Stopping"}
+
+
+def statements(training: Training, jobs: str) -> tuple[Statement, ...]:
+    """What it takes of AWS to run the jobs of these names. What a project does in AWS, only its author knows."""
+    if training.sagemaker is None:
+        return ()
+    calls = ["CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob"]
+    calls += ["AddTags"] if training.sagemaker.get("Tags") else []
+    run = Statement(
+        actions=tuple(f"sagemaker:{call}" for call in calls), resource=f"arn:aws:sagemaker:*:*:training-job/{jobs}"
+    )
+    role = str(training.sagemaker.get("RoleArn", ""))
+    hand_over = Statement(actions=("iam:PassRole",), resource=role, passed_to="sagemaker.amazonaws.com")
+    return (run, hand_over) if role else (run,)
 
 
 def run(training: Training, job: str, parameters: dict[str, str]) -> None:

@@ -23,6 +23,7 @@ from demo import service, training
 from demo.servers import Server, free_port
 from demo.transactions import break_feed, generate, write_parquet
 from remediations.clients import registry
+from remediations.refusals import TAG
 
 MODEL = "fraud-service"
 NOT_FEATURES = ["transaction_id", "event_time", "is_fraud"]
@@ -176,6 +177,18 @@ def test_recall_falls_and_comes_back_with_the_alias(url: str, world: World) -> N
     point("champion", world.good)
     until(partial(serves, url, world.good))
     assert recall(url, world.sample) == before
+
+
+def test_a_quarantined_version_is_not_served(url: str, world: World) -> None:
+    """The alias may point at it: the version before goes on answering, and /health says why."""
+    registry().set_model_version_tag(MODEL, str(world.broken), TAG, "INC-7")
+    try:
+        point("champion", world.broken)
+        until(lambda: "is quarantined: INC-7" in (health(url)["problem"] or ""))
+        assert predict(url, world.rows(3))["version"] == world.good
+    finally:
+        registry().delete_model_version_tag(MODEL, str(world.broken), TAG)
+    until(partial(serves, url, world.broken))
 
 
 def test_the_version_in_an_answer_computed_it(url: str, world: World) -> None:

@@ -10,6 +10,7 @@ from demo.transactions import break_feed, generate, write_parquet
 from flows import proving
 from flows.case import Case
 from flows.checks import DatasetCheck
+from flows.rehearse import actions, rehearsed
 from incidents import known_good
 from incidents.events import Judged
 from incidents.ledger import Ledger
@@ -68,3 +69,22 @@ def test_the_records_verdict_counts_while_the_suite_is_the_same(
     ledger.append(Judged(version=good, verdict=other), actor="test", subject="dataset:transactions")
     proving.plan(case, action)
     assert "judged" in kinds(ledger, incident)
+
+
+def test_a_preview_decides_as_a_run_would_and_records_nothing(
+    store: DatasetStore, ledger: Ledger, tmp_path: Path
+) -> None:
+    """It plans around the version that fails today, as the run after it does, and the record stays as it was."""
+    good, now = sorted([_published(store, tmp_path, 1), _published(store, tmp_path, 2)])
+    bad = _published(store, tmp_path, 4, bad=True)
+    store.move(store.pointer_to(now, by="test"), expect=None)
+    for version in (good, bad):
+        judge(ledger, "dataset:transactions", version)
+    action, before = RollbackDataset(dataset="transactions", because="a test"), ledger.length()
+    assert action.plan().after["version"] == bad
+    seen = proving.preview(action)
+    assert (seen.after["version"], ledger.length()) == (good, before)
+    [line] = [rehearsed(one) for one in actions() if isinstance(one, RollbackDataset)]
+    assert (line.ready, bad in line.says, good in line.says, ledger.length()) == (True, False, True, before)
+    case = Case(opened(ledger, "dataset:transactions", Category.data), actor="test")
+    assert proving.plan(case, action).after["version"] == good

@@ -15,6 +15,7 @@ from flows import proving
 from flows.case import Case
 from flows.correcting import complete
 from flows.data import data
+from flows.rehearse import actions, rehearsed
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Status
 from remediations import QuarantineRows
@@ -114,6 +115,21 @@ def test_what_would_not_pass_is_not_published(store: Path, ledger: Ledger, tmp_p
     with pytest.raises(CannotPlan, match="would still not pass"):
         proving.plan(case, _action())
     assert kept.versions() == [bad]
+
+
+def test_a_rehearsal_says_what_would_be_taken_out_or_why_not(store: Path, ledger: Ledger, tmp_path: Path) -> None:
+    """By the rules of the suite, and what is left has to pass it: as the section would, and nothing is published."""
+    kept = _opened(store)
+    for rows, ready, says in (
+        (_spoilt(), True, "without 120 of 12000 rows"),
+        (break_feed(generate(12_000)), False, "would still not pass"),
+    ):
+        store.joinpath("current").unlink(missing_ok=True)
+        _current(kept, rows, tmp_path / says)
+        before = (kept.versions(), ledger.length())
+        [line] = [rehearsed(one) for one in actions() if isinstance(one, QuarantineRows)]
+        assert (line.ready, says in line.says) == (ready, True), line.says
+        assert (kept.versions(), ledger.length()) == before
 
 
 def test_the_section_corrects_before_it_rolls_back(

@@ -30,7 +30,7 @@ from remediations.clients import registry
 from remediations.marks import open_marks
 from remediations.refusals import TAG, recorded
 from tests.flows.kit import ChangePlaybook, System, judge, kinds, run
-from tests.remediations.security_scenes import register
+from tests.remediations.model_kit import register
 
 Declared = Callable[..., None]
 

@@ -58,8 +58,11 @@ def scaling_group() -> None:
     )
 
 
-def endpoint() -> None:
-    """The SageMaker endpoint ``fraud`` with two variants of 2 instances, which share the traffic 3 to 1."""
+def endpoint(configs: int = 1) -> None:
+    """The SageMaker endpoint ``fraud`` with two variants of 2 instances, which share the traffic 3 to 1.
+
+    It is at the first of the configs, ``fraud-1``.
+    """
     sagemaker = aws("sagemaker")
     sagemaker.create_model(
         ModelName="fraud", ExecutionRoleArn=ROLE, PrimaryContainer={"Image": "image", "ModelDataUrl": "s3://b/m"}
@@ -74,7 +77,8 @@ def endpoint() -> None:
         }
         for name, weight in [("blue", 3.0), ("green", 1.0)]
     ]
-    sagemaker.create_endpoint_config(EndpointConfigName="fraud-1", ProductionVariants=variants)
+    for number in range(1, configs + 1):
+        sagemaker.create_endpoint_config(EndpointConfigName=f"fraud-{number}", ProductionVariants=variants)
     sagemaker.create_endpoint(EndpointName="fraud", EndpointConfigName="fraud-1")
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
+from demo import servers
+from demo.servers import Server
 from incidents import ledger as ledgers
 from incidents import playbook as playbooks
 from incidents import settings as all_settings
-from tests.remediations import kubernetes
+from remediations import clients
+from tests.remediations import kubernetes, sagemaker_api
 from tests.remediations.plain_keys import PlainKeys
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +41,29 @@ def kubernetes_api() -> Iterator[kubernetes.Api]:
     """A Deployment behind the documented API of Kubernetes."""
     with kubernetes.served() as api:
         yield api
+
+
+@pytest.fixture
+def moto_s3(aws: Callable[[str], Any], aws_server: Server, forget_clients: Callable[[], None]) -> Iterator[None]:
+    """moto's S3 in place of SeaweedFS: it knows settings of a bucket that the other does not, and it asks IAM."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_S3", aws_server.url)
+        forget_clients()
+        clients.s3().create_bucket(Bucket=servers.BUCKET)
+        yield
+    forget_clients()
+
+
+@pytest.fixture
+def sagemaker(
+    aws: Callable[[str], Any], aws_server: Server, forget_clients: Callable[[], None]
+) -> Iterator[sagemaker_api.Api]:
+    """moto's SageMaker with what it lacks in front of it."""
+    with sagemaker_api.served(aws_server.url) as api, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_SAGEMAKER", api.url)
+        forget_clients()
+        yield api
+    forget_clients()
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +13,11 @@ import httpx
 import pytest
 
 from incidents.ledger import Ledger
+from incidents.models import Plan
 from remediations.base import Remediation
+
+#: Set by what stands for another machine: its calls are not the action's.
+ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
 
 
 class Killed(BaseException):
@@ -26,6 +31,10 @@ class World(ABC):
     action: ClassVar[type[Remediation]]
     #: The fixtures that it needs: ``mlflow_server``, ``aws``.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: Whether a plan made after it was applied has nothing to do. One step more is never the last.
+    settles: ClassVar[bool] = True
+    #: Whether undoing leaves what it added, as with evidence, so that nobody can be in its way.
+    stays: ClassVar[bool] = False
 
     def __init__(self, ledger: Ledger, fixtures: dict[str, Any]) -> None:
         self.ledger, self.fixtures = ledger, fixtures
@@ -45,6 +54,18 @@ class World(ABC):
     @abstractmethod
     def meddle(self) -> None:
         """Change the target as a third party would: neither as the plan found it nor as it wants it."""
+
+    def spoil(self) -> None:
+        """Change the target so that it is no longer as the action wants it; as ``meddle`` does, unless it says so."""
+        self.meddle()
+
+    def undone(self, before: Any, applied: Any) -> Any:  # noqa: ARG002  # for those that leave something
+        """The state that undo leaves: as it was, unless the action says what stays."""
+        return before
+
+    def whole(self, plan: Plan) -> bool:  # noqa: ARG002  # for those that go on without what they may not do
+        """Whether it did all of it, and left out nothing that it may not do."""
+        return True
 
     @contextmanager
     def hidden(self, line: Line) -> Iterator[None]:
@@ -77,6 +98,8 @@ class Line:
 
     def _through(self, send: Any, away: type[Exception]) -> Any:
         def counted(*arguments: Any, **named: Any) -> Any:
+            if ELSEWHERE.get():
+                return send(*arguments, **named)
             if not self._open:
                 raise away("the server is away")
             answer = send(*arguments, **named)
@@ -87,14 +110,18 @@ class Line:
 
         return counted
 
-    @contextmanager
-    def dies_after(self, calls: int) -> Iterator[None]:
-        """Inside, the process dies as soon as so many calls have reached production."""
+    def kills(self, calls: int, work: Callable[[Plan], None], plan: Plan) -> bool:
+        """Work, and die as soon as so many calls have reached production; False: there were fewer."""
         self.calls, self._last = 0, calls
         try:
-            yield
+            work(plan)
+        except BaseException:  # also what a library makes of it on the way out, in a thread that goes on for a moment
+            if self.calls < calls:
+                raise
+            return True
         finally:
             self._last = None
+        return False
 
     @contextmanager
     def cut(self) -> Iterator[None]:

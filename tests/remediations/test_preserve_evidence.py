@@ -1,11 +1,10 @@
-"""Evidence on a real S3 with object lock: it is whole, bounded, kept once, resumed after a kill, and read back."""
+"""Evidence on a real S3 with object lock: it is whole, bounded, and read back. The contract holds the rest."""
 
 from __future__ import annotations
 
 import json
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,8 @@ from remediations import PreserveEvidence, clients
 from remediations.base import CannotPlan
 from remediations.datasets import open_store
 from remediations.evidence import Manifest
-from tests.remediations.security_scenes import Killed, away, killed, registered
+from tests.remediations.contract import Line
+from tests.remediations.model_kit import registered
 
 Declare = Callable[[str], None]
 
@@ -83,38 +83,6 @@ def test_a_dataset_is_kept_with_its_manifest_and_files(place: str) -> None:
     assert kept["rows.csv"] == sha256(b"a,b\n1,2\n").hexdigest()
 
 
-def test_kept_twice_is_kept_once_and_an_undo_leaves_it(place: str) -> None:
-    """What is kept is not kept again; and evidence is never taken back."""
-    action = PreserveEvidence(asset="model:scored", incident="INC-1")
-    plan = action.plan()
-    action.apply(plan)
-    before = _versions(place, plan)
-    action.apply(plan)
-    action.undo(plan)
-    assert _versions(place, plan) == before
-    assert action.plan().nothing_to_do
-    assert action.verify(plan).health is Health.healthy
-
-
-def test_killed_between_any_two_calls_it_goes_on(place: str) -> None:
-    """Without all of it there is no manifest, so what is left over is no evidence; begun again, it is whole."""
-    for number, asset in enumerate(["model:scored", "dataset:transactions"] * 8):
-        action = PreserveEvidence(asset=asset, incident=f"INC-{100 + number}")
-        plan = action.plan()
-        with killed(after=number * 2) as sent:
-            with suppress(Killed):
-                action.apply(plan)
-            died = sent() == number * 2
-        if _manifest_missing(place, plan):
-            assert action.verify(plan).health is Health.unhealthy
-        action.apply(plan)
-        assert action.verify(plan).health is Health.healthy
-        if not died:
-            break
-    else:
-        raise AssertionError("it sends more requests than this test thinks of")
-
-
 def test_what_does_not_fit_or_cannot_be_read_is_named(place: str, s3_prefix: str, declare: Declare) -> None:
     """Bounded in bytes, the newest access logs first; what was left out stands in the manifest."""
     _declare(declare, place, s3_prefix, at_most=1_000_000)
@@ -128,14 +96,14 @@ def test_what_does_not_fit_or_cannot_be_read_is_named(place: str, s3_prefix: str
 
 
 def test_altered_and_missing_evidence_is_unhealthy_and_a_server_away_is_no_verdict(
-    place: str, s3_prefix: str, declare: Declare
+    place: str, s3_prefix: str, declare: Declare, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading back is what verifies: each object's bytes, not its name."""
     _declare(declare, place, s3_prefix, days=0)
     action = PreserveEvidence(asset="model:scored", incident="INC-1")
     plan = action.plan()
     action.apply(plan)
-    with away():
+    with Line(monkeypatch).cut():
         assert action.verify(plan).health is Health.inconclusive
     one = _manifest(place, plan).kept[-1]
     key = f"{_root(plan)}/objects/{one.sha256}"
@@ -178,17 +146,8 @@ def _manifest(bucket: str, plan: Any) -> Manifest:
     return Manifest.model_validate_json(body)
 
 
-def _manifest_missing(bucket: str, plan: Any) -> bool:
-    return "Contents" not in clients.s3().list_objects_v2(Bucket=bucket, Prefix=f"{_root(plan)}/manifest.json")
-
-
 def _object(bucket: str, plan: Any, digest: str) -> bytes:
     return clients.s3().get_object(Bucket=bucket, Key=f"{_root(plan)}/objects/{digest}")["Body"].read()
-
-
-def _versions(bucket: str, plan: Any) -> list[tuple[str, str]]:
-    found = clients.s3().list_object_versions(Bucket=bucket, Prefix=f"{_root(plan)}/")["Versions"]
-    return [(one["Key"], one["VersionId"]) for one in found]
 
 
 def _put(address: str, body: bytes) -> None:

@@ -20,7 +20,7 @@ from remediations.base import CannotPlan, Remediation
 from remediations.clients import registry
 from remediations.refusals import refused
 from remediations.scanning import look_through, scan
-from tests.remediations.security_scenes import MODEL, registered
+from tests.remediations.model_kit import MODEL, registered
 
 Declare = Callable[[str], None]
 CLEAN = pickle.dumps({"weights": [1.0, 2.0]})

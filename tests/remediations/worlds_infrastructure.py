@@ -107,6 +107,7 @@ class GrowVolumeWorld(World):
     """A volume of 100 GiB."""
 
     action = GrowVolume
+    settles = False
     needs = ("aws",)
 
     def declare(self, book: dict[str, Any]) -> None:
@@ -153,6 +154,7 @@ class RestartServiceWorld(EcsWorld):
     """A service whose tasks hang."""
 
     action = RestartService
+    settles = False
 
     def build(self) -> Remediation:
         """The service, anew."""
@@ -183,10 +185,53 @@ class RollbackServiceWorld(EcsWorld):
         self.set(taskDefinition=self.versions[2])
 
 
+class RollbackSageMakerWorld(World):
+    """An endpoint at its second config, of which the first was verified good; a variant was scaled since.
+
+    moto lacks UpdateEndpoint, so that one operation is done in front of it.
+    """
+
+    action = RollbackService
+    needs = ("sagemaker",)
+
+    def declare(self, book: dict[str, Any]) -> None:
+        """The endpoint ``fraud``."""
+        book["services"] = {"fraud": {"runs_on": {"kind": "sagemaker", "endpoint": "fraud", "variant": "blue"}}}
+
+    def build(self) -> Remediation:
+        """The endpoint, anew, and what was verified good."""
+        aws_kit.empty()
+        aws_kit.endpoint(configs=3)
+        self.set("fraud-2")
+        wanted = [{"VariantName": "blue", "DesiredWeight": 2.0, "DesiredInstanceCount": 3}]
+        aws("sagemaker").update_endpoint_weights_and_capacities(
+            EndpointName="fraud", DesiredWeightsAndCapacities=wanted
+        )
+        seen = Judged(version="fraud-1", verdict=Verdict(health=Health.healthy, why="seen"))
+        self.ledger.append(seen, actor="test", subject="service:fraud")
+        return RollbackService(service="fraud", because="a test")
+
+    def state(self) -> Any:
+        """The config, and both variants: counts and weights."""
+        found = aws("sagemaker").describe_endpoint(EndpointName="fraud")
+        return {name: found[name] for name in ("EndpointArn", "EndpointConfigName", "ProductionVariants")}
+
+    def meddle(self) -> None:
+        """Somebody releases a third config."""
+        self.set("fraud-3")
+
+    def set(self, config: str) -> None:
+        """Update the endpoint, as anybody does."""
+        aws("sagemaker").update_endpoint(
+            EndpointName="fraud", EndpointConfigName=config, RetainAllVariantProperties=True
+        )
+
+
 class ScaleEcsWorld(EcsWorld):
     """Two tasks on ECS, where four are needed."""
 
     action = ScaleService
+    settles = False
 
     def build(self) -> Remediation:
         """The service, with two."""
@@ -203,6 +248,7 @@ class ScaleAsgWorld(World):
     """Two machines in an Auto Scaling group."""
 
     action = ScaleService
+    settles = False
     needs = ("aws",)
 
     def declare(self, book: dict[str, Any]) -> None:
@@ -229,6 +275,7 @@ class ScaleSageMakerWorld(World):
     """Two instances of a SageMaker variant."""
 
     action = ScaleService
+    settles = False
     needs = ("aws",)
 
     def declare(self, book: dict[str, Any]) -> None:
@@ -258,6 +305,7 @@ class ScaleKubernetesWorld(World):
     """Two replicas in Kubernetes, by its documented API: no cluster is here."""
 
     action = ScaleService
+    settles = False
     needs = ("kubernetes_api", "tmp_path")
 
     def declare(self, book: dict[str, Any]) -> None:
@@ -287,6 +335,7 @@ INFRASTRUCTURE: tuple[type[World], ...] = (
     FreeDiskWorld,
     GrowVolumeWorld,
     RestartServiceWorld,
+    RollbackSageMakerWorld,
     RollbackServiceWorld,
     ScaleAsgWorld,
     ScaleEcsWorld,
