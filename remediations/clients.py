@@ -80,6 +80,27 @@ def s3_connections() -> urllib3.PoolManager:
     return urllib3.PoolManager(maxsize=S3_THREADS, timeout=timeout, retries=False, ca_certs=bundle)
 
 
+def object_store() -> dict[str, str]:
+    """What the S3 client inside of Delta's library is given: where S3 is, and the credentials of this moment.
+
+    Raises:
+        botocore.exceptions.NoCredentialsError: there are none.
+    """
+    meta, credentials = s3().meta, s3_signer().credentials
+    options = {
+        "aws_endpoint_url_s3": meta.endpoint_url,
+        "aws_region": meta.region_name,
+        "aws_access_key_id": credentials.access_key,
+        "aws_secret_access_key": credentials.secret_key,
+        "aws_session_token": credentials.token or "",
+        "allow_http": str(meta.endpoint_url.startswith("http:")).lower(),
+        # Without these two a commit would not be refused where somebody else has made one.
+        "aws_conditional_put": "etag",
+        "aws_s3_allow_unsafe_rename": "false",
+    }
+    return {name: value for name, value in options.items() if value}
+
+
 def _time(text: Any) -> datetime:
     """A time in an answer of S3: ISO 8601 in listings; whatever botocore reads elsewhere."""
     from botocore.utils import parse_timestamp

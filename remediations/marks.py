@@ -84,6 +84,8 @@ def open_marks(store: str) -> Marks:
     path = unquote(parts.path).strip("/")
     if parts.scheme == "file":
         return FileMarks(Path("/") / path / "quarantine")
-    if parts.scheme == "s3+versions":  # what is under the prefix is data there
+    if parts.scheme == "file+delta":
+        return FileMarks(Path("/") / f"{path}.lastgood" / "quarantine")
+    if parts.scheme in {"s3+versions", "s3+delta"}:  # what is under the prefix is data there
         return S3Marks(parts.netloc, f"{path}.lastgood/quarantine/")
     return S3Marks(parts.netloc, f"{path}/quarantine/".lstrip("/"))

@@ -12,7 +12,7 @@ from incidents.models import Health, Plan
 from incidents.playbook import Playbook
 from remediations.base import CannotPlan
 from remediations.dataset_move import DatasetMove
-from remediations.datasets.base import Pointer, Preflight
+from remediations.datasets.base import NoSuchVersion, Pointer, Preflight
 from remediations.permissions import Statement
 
 
@@ -28,6 +28,7 @@ class RollbackDataset(DatasetMove):
         "s3:PutObject STORE/current",
         "s3:ListBucketVersions, s3:GetBucketVersioning BUCKET, for s3+versions",
         "s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:DeleteObject STORE/*, STORE.lastgood/*, for s3+versions",
+        "s3:ListBucket, s3:GetObject STORE/*, s3:PutObject STORE/_delta_log/*, for s3+delta",
     )
 
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")
@@ -42,13 +43,14 @@ class RollbackDataset(DatasetMove):
         needed: list[Statement] = []
         for dataset in book.datasets.values():
             scheme, _, place = dataset.store.rstrip("/").partition("://")
-            if scheme not in {"s3", "s3+versions"}:
+            if scheme not in {"s3", "s3+versions", "s3+delta"}:
                 continue
             bucket, store = f"arn:aws:s3:::{place.partition('/')[0]}", f"arn:aws:s3:::{place}"
             needed.append(Statement(actions=("s3:ListBucket",), resource=bucket))
-            if scheme == "s3":
+            if scheme != "s3+versions":
+                written = "current" if scheme == "s3" else "_delta_log/*"
                 needed.append(Statement(actions=("s3:GetObject",), resource=f"{store}/*"))
-                needed.append(Statement(actions=("s3:PutObject",), resource=f"{store}/current"))
+                needed.append(Statement(actions=("s3:PutObject",), resource=f"{store}/{written}"))
                 continue
             keys = ("s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:DeleteObject")
             versions = ("s3:ListBucketVersions", "s3:GetBucketVersioning")
@@ -62,7 +64,11 @@ class RollbackDataset(DatasetMove):
         current = store.current()
         passed_over: list[str] = []
         for candidate in self._candidates(current.version):
-            found = store.preflight(candidate)
+            try:
+                found = store.preflight(candidate)
+            except NoSuchVersion as gone:
+                passed_over.append(f"not {candidate}: {gone}")
+                continue
             if not found.missing:
                 return self._plan(current, candidate, [*passed_over, _cost(found)])
             one = f"{len(found.missing)} of its objects are missing, {found.missing[0]} for one"
@@ -81,7 +87,7 @@ class RollbackDataset(DatasetMove):
             if self.to not in good:
                 raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good, or is quarantined")
             return [self.to]
-        others = sorted(good - {current}, reverse=True)  # a version begins with the time it was published
+        others = sorted(good - {current}, reverse=True)  # a version begins with when it was published
         return [current, *others] if current in good and not self.even_if_good else others
 
     def _plan(self, current: Pointer, wanted: str, seen: list[str]) -> Plan:

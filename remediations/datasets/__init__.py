@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from remediations.datasets.base import DatasetStore
 
 __all__ = ["DatasetStore", "open_store"]
+
+#: What an address looks like.
+ADDRESSES = (
+    "s3://bucket/prefix",
+    "s3+versions://bucket/prefix",
+    "s3+delta://bucket/prefix",
+    "file:///absolute/path",
+    "file+delta:///absolute/path",
+)
 
 
 def open_store(uri: str, name: str) -> DatasetStore:
@@ -14,10 +24,12 @@ def open_store(uri: str, name: str) -> DatasetStore:
 
     ``s3://bucket/prefix`` and ``file:///absolute/path`` keep objects where nothing else writes, and going back is one
     small write. ``s3+versions://bucket/prefix`` is for ordinary keys that other tools write, in a versioned bucket.
+    ``s3+delta://bucket/prefix`` and ``file+delta:///absolute/path`` are Delta tables.
 
     Raises:
         ValueError: the address has another scheme, or lacks a part; the message says which are understood.
     """
+    from remediations.datasets.delta import DeltaStore
     from remediations.datasets.directory import DirectoryStore
     from remediations.datasets.s3 import S3Store
     from remediations.datasets.versioned_prefix import VersionedPrefix
@@ -31,7 +43,8 @@ def open_store(uri: str, name: str) -> DatasetStore:
         return VersionedPrefix(name, bucket=parts.netloc, prefix=path.strip("/"))
     if plain and parts.scheme == "file" and parts.netloc in ("", "localhost") and path.startswith("/"):
         return DirectoryStore(name, path)
-    raise ValueError(
-        "a dataset store is s3://bucket/prefix, s3+versions://bucket/prefix or file:///absolute/path, "
-        f"with nothing after it; this is {uri!r}"
-    )
+    if plain and parts.scheme == "s3+delta" and parts.netloc and path.strip("/"):
+        return DeltaStore(name, f"s3://{parts.netloc}/{path.strip('/')}")
+    if plain and parts.scheme == "file+delta" and parts.netloc in ("", "localhost") and path.startswith("/"):
+        return DeltaStore(name, Path(path).as_uri())
+    raise ValueError(f"a dataset store is {', '.join(ADDRESSES)}, with nothing after it; this is {uri!r}")

@@ -33,6 +33,7 @@ from tests.remediations import aws_kit
 from tests.remediations import worlds_infrastructure as worlds
 from tests.remediations.contract import World
 from tests.remediations.worlds import RollbackDatasetWorld
+from tests.remediations.worlds_stores import DeltaWorld
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,6 +47,7 @@ IN_AWS = (
     worlds.ScaleEcsWorld,
     worlds.ScaleSageMakerWorld,
     RollbackDatasetWorld,
+    DeltaWorld,
 )
 
 
@@ -175,7 +177,7 @@ def test_the_policy_suffices_and_nothing_in_it_is_unused(
             account.forget()
             action = world.build()
             account.shut(less)
-            with pytest.raises(ClientError, match=r"AccessDenied|UnauthorizedOperation|not authorized"):
+            with pytest.raises((ClientError, OSError), match=r"AccessDenied|UnauthorizedOperation|not authorized"):
                 whole_life(action)
 
 

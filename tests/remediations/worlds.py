@@ -17,6 +17,7 @@ from remediations.clients import registry, s3
 from remediations.datasets import open_store
 from tests.remediations.contract import World
 from tests.remediations.worlds_infrastructure import INFRASTRUCTURE
+from tests.remediations.worlds_stores import STORES
 
 
 def judge(ledger: Ledger, subject: str, version: str) -> None:
@@ -99,4 +100,4 @@ class RollbackDatasetWorld(World):
 
 
 #: Every action needs at least one; a test holds this against ``remediations.ALL``.
-WORLDS: tuple[type[World], ...] = (*INFRASTRUCTURE, RevertModelWorld, RollbackDatasetWorld)
+WORLDS: tuple[type[World], ...] = (*INFRASTRUCTURE, RevertModelWorld, RollbackDatasetWorld, *STORES)

@@ -1,0 +1,229 @@
+"""Every kind of dataset store, with the tool that others write and read it with: what each shares is tested once."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from demo import servers
+from remediations import clients
+from remediations.datasets import open_store
+from remediations.datasets.base import DatasetStore
+from remediations.datasets.versioned_prefix import VersionedPrefix
+from tests.remediations.plain_keys import PlainKeys
+
+#: Rows are told apart by what they are: one version has one number in each of its rows.
+ROWS = 5
+
+
+def table(number: int) -> pa.Table:
+    """The rows of the version ``number``, in two partitions."""
+    return pa.table({"number": [number] * ROWS, "part": ["a", "b b", "a", "b b", "a"]})
+
+
+class Kit(ABC):
+    """One place of its own for one kind of store."""
+
+    kind: ClassVar[str]
+    #: The fixtures that it needs.
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """As the playbook has it."""
+
+    def store(self) -> DatasetStore:
+        """The dataset there; a new one each time, which knows only what is stored."""
+        return open_store(self.address, "transactions")
+
+    @abstractmethod
+    def write(self, number: int) -> None:
+        """Make a version current as a pipeline does, past our code wherever the tool has its own."""
+
+    def written(self, number: int) -> str:
+        """The same, and which version it is."""
+        self.write(number)
+        return self.store().current().version
+
+    @abstractmethod
+    def read(self) -> set[int]:
+        """The numbers that a reader gets now, past our code."""
+
+    def lose(self, version: str) -> str:
+        """Take a data file of a version away; returns what it is called."""
+        raise NotImplementedError
+
+
+class ManifestKit(Kit):
+    """Objects by their content: the pipeline publishes, and moves the pointer."""
+
+    kind = "manifest"
+    needs: ClassVar[tuple[str, ...]] = ("s3_server",)
+    _prefix = ""
+
+    @property
+    def address(self) -> str:
+        """In S3, under a prefix of its own."""
+        self._prefix = self._prefix or f"test-{secrets.token_hex(6)}"
+        return f"s3://{servers.BUCKET}/{self._prefix}"
+
+    def write(self, number: int) -> None:
+        """Published, then current."""
+        store = self.store()
+        with tempfile.TemporaryDirectory() as folder:
+            pq.write_table(table(number), file := Path(folder) / "rows.parquet")
+            version = store.publish([file]).version
+        at = store.current() if store.versions()[1:] else None
+        store.move(store.pointer_to(version, by="pipeline"), expect=at)
+
+    def read(self) -> set[int]:
+        """Whoever follows the pointer."""
+        store = self.store()
+        with tempfile.TemporaryDirectory() as folder:
+            files = store.fetch(store.current().version, Path(folder))
+            return set(pq.read_table(files[0])["number"].to_pylist())
+
+
+class DirectoryKit(ManifestKit):
+    """The same on disk."""
+
+    kind = "directory"
+    needs = ()
+
+    @property
+    def address(self) -> str:
+        """In the test's folder."""
+        return (self.folder / "store").as_uri()
+
+
+class PlainKeysKit(Kit):
+    """Ordinary keys in a versioned bucket."""
+
+    kind = "versioned prefix"
+    needs = ("versioned_bucket",)
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.keys = PlainKeys()
+
+    @property
+    def address(self) -> str:
+        """Under a prefix of its own."""
+        return self.keys.uri
+
+    def write(self, number: int) -> None:
+        """One key overwritten."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table(number), sink)
+        key = f"{self.keys.prefix}/rows.parquet"
+        clients.s3().put_object(Bucket="versioned", Key=key, Body=sink.getvalue().to_pybytes())
+
+    def written(self, number: int) -> str:
+        """The same, and the state is put on file, as a look by the suite does."""
+        self.write(number)
+        store = self.store()
+        assert isinstance(store, VersionedPrefix)
+        return store.snapshot().version
+
+    def read(self) -> set[int]:
+        """The key as it is."""
+        return set(pq.read_table(pa.BufferReader(self.keys.bytes()["rows.parquet"]))["number"].to_pylist())
+
+
+class DeltaKit(Kit):
+    """A partitioned Delta table on disk."""
+
+    kind = "delta"
+
+    @property
+    def address(self) -> str:
+        """In the test's folder."""
+        return f"file+delta://{self.folder / 'a table'}".replace(" ", "%20")
+
+    @property
+    def table(self) -> str:
+        """As Delta's own tools call it."""
+        return str(self.folder / "a table")
+
+    @property
+    def options(self) -> dict[str, str]:
+        """How they reach it."""
+        return {}
+
+    def write(self, number: int) -> None:
+        """One commit that overwrites everything."""
+        from deltalake import write_deltalake
+
+        rows, options = table(number), self.options
+        write_deltalake(self.table, rows, mode="overwrite", partition_by=["part"], storage_options=options)
+
+    def read(self) -> set[int]:
+        """Whoever opens the table."""
+        from deltalake import DeltaTable
+
+        return set(DeltaTable(self.table, storage_options=self.options).to_pyarrow_table()["number"].to_pylist())
+
+    def lose(self, version: str) -> str:
+        """As VACUUM does."""
+        from deltalake import DeltaTable
+
+        file = Path(DeltaTable(self.table, version=int(version[:20])).file_uris()[0])
+        (Path(self.table) / file.parent.name / file.name).unlink()
+        return file.name
+
+
+class DeltaInS3Kit(DeltaKit):
+    """The same in S3."""
+
+    kind = "delta in S3"
+    needs = ("s3_server",)
+    _prefix = ""
+
+    @property
+    def address(self) -> str:
+        """Under a prefix of its own."""
+        return self.table.replace("s3:", "s3+delta:")
+
+    @property
+    def table(self) -> str:
+        """As Delta's own tools call it."""
+        self._prefix = self._prefix or f"test-{secrets.token_hex(6)}/table"
+        return f"s3://{servers.BUCKET}/{self._prefix}"
+
+    @property
+    def options(self) -> dict[str, str]:
+        """With the credentials of the test's server."""
+        return clients.object_store()
+
+    def lose(self, version: str) -> str:
+        """As VACUUM does."""
+        from deltalake import DeltaTable
+
+        found = DeltaTable(self.table, version=int(version[:20]), storage_options=self.options)
+        key = found.file_uris()[0].removeprefix(f"s3://{servers.BUCKET}/")
+        clients.s3().delete_object(Bucket=servers.BUCKET, Key=key)
+        return Path(key).name
+
+
+KITS: tuple[type[Kit], ...] = (ManifestKit, DirectoryKit, PlainKeysKit, DeltaKit, DeltaInS3Kit)
+
+#: Stores whose pointer is the head of a format of its own, which other writers move without asking us.
+OF_OTHERS: tuple[type[Kit], ...] = (DeltaKit, DeltaInS3Kit)
+
+
+def made(kit: type[Kit], request: pytest.FixtureRequest, folder: Path) -> Kit:
+    """A kit, with what it needs running."""
+    for name in kit.needs:
+        request.getfixturevalue(name)
+    return kit(folder)
