@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from incidents.playbook import playbook
+
 if TYPE_CHECKING:
     import boto3
     import urllib3
     from botocore.auth import S3SigV4Auth
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
+    from pyiceberg.catalog import Catalog
 
 #: Objects moved side by side; the connection pool is made to match.
 S3_THREADS = 32
@@ -99,6 +102,17 @@ def object_store() -> dict[str, str]:
         "aws_s3_allow_unsafe_rename": "false",
     }
     return {name: value for name, value in options.items() if value}
+
+
+@cache
+def iceberg(name: str) -> Catalog:
+    """An Iceberg catalog, made once: as the playbook describes it, and pyiceberg's own settings of that name.
+
+    Secrets come from there alone: ``PYICEBERG_CATALOG__<NAME>__TOKEN`` and the like, or ``.pyiceberg.yaml``.
+    """
+    from pyiceberg.catalog import load_catalog
+
+    return load_catalog(name, **playbook().catalogs.get(name, {}))
 
 
 def _time(text: Any) -> datetime:

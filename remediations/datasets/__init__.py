@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +17,10 @@ ADDRESSES = (
     "s3+delta://bucket/prefix",
     "file:///absolute/path",
     "file+delta:///absolute/path",
+    "iceberg://catalog/namespace.table",
 )
+
+_TABLE = re.compile(r"/[^/.\s]+(\.[^/.\s]+)+")
 
 
 def open_store(uri: str, name: str) -> DatasetStore:
@@ -24,13 +28,15 @@ def open_store(uri: str, name: str) -> DatasetStore:
 
     ``s3://bucket/prefix`` and ``file:///absolute/path`` keep objects where nothing else writes, and going back is one
     small write. ``s3+versions://bucket/prefix`` is for ordinary keys that other tools write, in a versioned bucket.
-    ``s3+delta://bucket/prefix`` and ``file+delta:///absolute/path`` are Delta tables.
+    ``s3+delta://bucket/prefix`` and ``file+delta:///absolute/path`` are Delta tables;
+    ``iceberg://catalog/namespace.table`` is an Iceberg table in a catalog that the playbook describes.
 
     Raises:
         ValueError: the address has another scheme, or lacks a part; the message says which are understood.
     """
     from remediations.datasets.delta import DeltaStore
     from remediations.datasets.directory import DirectoryStore
+    from remediations.datasets.iceberg import IcebergStore
     from remediations.datasets.s3 import S3Store
     from remediations.datasets.versioned_prefix import VersionedPrefix
 
@@ -47,4 +53,6 @@ def open_store(uri: str, name: str) -> DatasetStore:
         return DeltaStore(name, f"s3://{parts.netloc}/{path.strip('/')}")
     if plain and parts.scheme == "file+delta" and parts.netloc in ("", "localhost") and path.startswith("/"):
         return DeltaStore(name, Path(path).as_uri())
+    if plain and parts.scheme == "iceberg" and parts.netloc and _TABLE.fullmatch(path):
+        return IcebergStore(name, catalog=parts.netloc, table=path.strip("/"))
     raise ValueError(f"a dataset store is {', '.join(ADDRESSES)}, with nothing after it; this is {uri!r}")

@@ -66,6 +66,7 @@ class Line:
         self._open = True
         from botocore.httpsession import URLLib3Session
         from deltalake import DeltaTable
+        from pyiceberg.catalog.sql import SqlCatalog
         from requests.adapters import HTTPAdapter
 
         for kind, name, away in [
@@ -74,6 +75,8 @@ class Line:
             (httpx.HTTPTransport, "handle_request", httpx.ConnectError),
             (DeltaTable, "__init__", ConnectionRefusedError),
             (DeltaTable, "restore", ConnectionRefusedError),
+            (SqlCatalog, "load_table", ConnectionRefusedError),
+            (SqlCatalog, "commit_table", ConnectionRefusedError),
         ]:
             patch.setattr(kind, name, self._through(getattr(kind, name), away))
         patch.setattr(Path, "unlink", self._through(Path.unlink, PermissionError))

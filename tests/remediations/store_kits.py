@@ -5,14 +5,16 @@ from __future__ import annotations
 import secrets
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from demo import servers
+from incidents.playbook import playbook
 from remediations import clients
 from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore
@@ -43,8 +45,12 @@ class Kit(ABC):
     def address(self) -> str:
         """As the playbook has it."""
 
+    #: Catalogs that the playbook has to describe.
+    catalogs: Mapping[str, dict[str, str]] = {}
+
     def store(self) -> DatasetStore:
         """The dataset there; a new one each time, which knows only what is stored."""
+        playbook().catalogs.update(self.catalogs)
         return open_store(self.address, "transactions")
 
     @abstractmethod
@@ -216,10 +222,57 @@ class DeltaInS3Kit(DeltaKit):
         return Path(key).name
 
 
-KITS: tuple[type[Kit], ...] = (ManifestKit, DirectoryKit, PlainKeysKit, DeltaKit, DeltaInS3Kit)
+class IcebergKit(Kit):
+    """An Iceberg table on disk, in an SQL catalog."""
+
+    kind = "iceberg"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.name = f"catalog{secrets.token_hex(6)}"
+        folder.mkdir(exist_ok=True)
+        where = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}/warehouse"}
+        self.catalogs = {self.name: where}
+
+    @property
+    def address(self) -> str:
+        """A catalog of its own."""
+        return f"iceberg://{self.name}/lake.transactions"
+
+    @property
+    def catalog(self) -> Any:
+        """As Iceberg's own tools open it, apart from our client."""
+        from pyiceberg.catalog import load_catalog
+
+        return load_catalog(self.name, **self.catalogs[self.name])
+
+    def write(self, number: int) -> None:
+        """One overwrite."""
+        catalog, rows = self.catalog, table(number)
+        catalog.create_namespace_if_not_exists("lake")
+        found = catalog.create_table_if_not_exists("lake.transactions", schema=rows.schema)
+        if found.current_snapshot() is None:
+            found.append(rows)
+        else:
+            found.overwrite(rows)
+
+    def read(self) -> set[int]:
+        """Whoever opens the table."""
+        return set(self.catalog.load_table("lake.transactions").scan().to_arrow()["number"].to_pylist())
+
+    def lose(self, version: str) -> str:
+        """As a clean-up of orphans does that is too eager."""
+        snapshot = getattr(self.store().manifest(version), "snapshot")  # noqa: B009  # it is an Iceberg version
+        task = next(iter(self.catalog.load_table("lake.transactions").scan(snapshot_id=snapshot).plan_files()))
+        file = Path(task.file.file_path.removeprefix("file://"))
+        file.unlink()
+        return file.name
+
+
+KITS: tuple[type[Kit], ...] = (ManifestKit, DirectoryKit, PlainKeysKit, DeltaKit, DeltaInS3Kit, IcebergKit)
 
 #: Stores whose pointer is the head of a format of its own, which other writers move without asking us.
-OF_OTHERS: tuple[type[Kit], ...] = (DeltaKit, DeltaInS3Kit)
+OF_OTHERS: tuple[type[Kit], ...] = (DeltaKit, DeltaInS3Kit, IcebergKit)
 
 
 def made(kit: type[Kit], request: pytest.FixtureRequest, folder: Path) -> Kit:

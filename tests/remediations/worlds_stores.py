@@ -11,7 +11,7 @@ from incidents.ledger import Ledger
 from incidents.models import Health, Verdict
 from remediations import RollbackDataset
 from tests.remediations.contract import World
-from tests.remediations.store_kits import DeltaInS3Kit, Kit
+from tests.remediations.store_kits import DeltaInS3Kit, IcebergKit, Kit
 
 
 class StoreWorld(World):
@@ -28,6 +28,7 @@ class StoreWorld(World):
     def declare(self, book: dict[str, Any]) -> None:
         """A dataset in a place of this test alone."""
         book["datasets"] = {"transactions": {"store": self.place.address}}
+        book["catalogs"] = dict(self.place.catalogs)
 
     def build(self) -> RollbackDataset:
         """Written as a pipeline does."""
@@ -52,4 +53,10 @@ class DeltaWorld(StoreWorld):
     needs = DeltaInS3Kit.needs
 
 
-STORES: tuple[type[World], ...] = (DeltaWorld,)
+class IcebergWorld(StoreWorld):
+    """An Iceberg table in an SQL catalog."""
+
+    kit = IcebergKit
+
+
+STORES: tuple[type[World], ...] = (DeltaWorld, IcebergWorld)
