@@ -7,6 +7,9 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from remediations import clients
+from remediations.datasets import open_store
+from remediations.datasets.dvc import DvcStore
+from remediations.datasets.git_branch import GitBranch
 from remediations.datasets.s3_files import TAKEN, status
 
 
@@ -101,8 +104,33 @@ class IcebergMarks:
                 change.remove_properties(f"lastgood.quarantine.{version}")
 
 
+class GitMarks:
+    """Refs of the repository beside all branches, one a version, each a text."""
+
+    def __init__(self, git: GitBranch) -> None:
+        self.git = git
+
+    def read(self, version: str) -> str | None:
+        """What stands beside a version; None: nothing."""
+        return self.git.note(f"refs/lastgood/quarantine/{version}")
+
+    def put(self, version: str, text: str) -> None:
+        """Write it where nothing stands; what stands is left."""
+        if self.read(version) is None:
+            self.git.set_note(f"refs/lastgood/quarantine/{version}", text)
+
+    def remove(self, version: str) -> None:
+        """Take it away."""
+        if self.read(version) is not None:
+            self.git.drop_note(f"refs/lastgood/quarantine/{version}")
+
+
 def open_marks(store: str) -> Marks:
     """The marks of a dataset's store, as the playbook writes its address; touches nothing yet."""
+    if store.startswith("dvc+"):
+        found = open_store(store, "")
+        assert isinstance(found, DvcStore)
+        return GitMarks(found.git)
     parts = urlsplit(store)
     path = unquote(parts.path).strip("/")
     if parts.scheme == "file":

@@ -27,6 +27,8 @@ class QuarantineDataset(Containment):
     permissions: ClassVar[tuple[str, ...]] = (
         "s3:GetObject, s3:PutObject, s3:DeleteObject STORE/quarantine/*, or STORE.lastgood/quarantine/*",
         "s3:GetObject STORE/manifests/*",
+        "iceberg: set properties of the table, for iceberg",
+        "git: push to refs/lastgood/quarantine/*, for dvc",
     )
 
     dataset: str = Field(description="The dataset, as the playbook declares it.")

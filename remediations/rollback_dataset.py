@@ -29,6 +29,8 @@ class RollbackDataset(DatasetMove):
         "s3:ListBucketVersions, s3:GetBucketVersioning BUCKET, for s3+versions",
         "s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:DeleteObject STORE/*, STORE.lastgood/*, for s3+versions",
         "s3:ListBucket, s3:GetObject STORE/*, s3:PutObject STORE/_delta_log/*, for s3+delta",
+        "iceberg: read the table's files, and commit to the table in its catalog, for iceberg",
+        "git: push to the branch; s3:GetObject, s3:ListBucket of DVC's remote, for dvc",
     )
 
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")

@@ -18,9 +18,12 @@ ADDRESSES = (
     "file:///absolute/path",
     "file+delta:///absolute/path",
     "iceberg://catalog/namespace.table",
+    "dvc+https://host/repository.git#branch:path/to/data.dvc",
 )
 
 _TABLE = re.compile(r"/[^/.\s]+(\.[^/.\s]+)+")
+#: A user may be named, for SSH; a password may not.
+_DVC = re.compile(r"dvc\+((?:https://|ssh://(?:[\w.-]+@)?|file:///)[^\s@?#]+)#([\w][\w./-]*):((?!/|\.\./)[^\s:]+\.dvc)")
 
 
 def open_store(uri: str, name: str) -> DatasetStore:
@@ -30,12 +33,14 @@ def open_store(uri: str, name: str) -> DatasetStore:
     small write. ``s3+versions://bucket/prefix`` is for ordinary keys that other tools write, in a versioned bucket.
     ``s3+delta://bucket/prefix`` and ``file+delta:///absolute/path`` are Delta tables;
     ``iceberg://catalog/namespace.table`` is an Iceberg table in a catalog that the playbook describes.
+    ``dvc+https://...``, ``dvc+ssh://...`` or ``dvc+file:///...`` is a Git repository, and a file that DVC wrote in it.
 
     Raises:
         ValueError: the address has another scheme, or lacks a part; the message says which are understood.
     """
     from remediations.datasets.delta import DeltaStore
     from remediations.datasets.directory import DirectoryStore
+    from remediations.datasets.dvc import DvcStore
     from remediations.datasets.iceberg import IcebergStore
     from remediations.datasets.s3 import S3Store
     from remediations.datasets.versioned_prefix import VersionedPrefix
@@ -55,4 +60,6 @@ def open_store(uri: str, name: str) -> DatasetStore:
         return DeltaStore(name, Path(path).as_uri())
     if plain and parts.scheme == "iceberg" and parts.netloc and _TABLE.fullmatch(path):
         return IcebergStore(name, catalog=parts.netloc, table=path.strip("/"))
+    if repository := _DVC.fullmatch(uri):
+        return DvcStore(name, url=repository[1], branch=repository[2], path=repository[3])
     raise ValueError(f"a dataset store is {', '.join(ADDRESSES)}, with nothing after it; this is {uri!r}")

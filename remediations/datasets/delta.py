@@ -67,7 +67,7 @@ class DeltaStore(TableStore[Seen]):
         missing = sorted(file.path for file in wanted if there.get(unquote(file.path)) != file.bytes)
         return Preflight(missing=missing, requests=len(wanted) + 2, bytes=0)
 
-    def _table(self) -> Seen:
+    def _look(self) -> Seen:
         return self._open(None)
 
     def _open(self, number: int | None) -> Seen:
@@ -130,7 +130,7 @@ class DeltaStore(TableStore[Seen]):
             found = self._open(int(known[1]))
             if found.state.version == version:
                 return found
-        found = self._table()
+        found = self._look()
         if self._name(found) != version:
             raise NoSuchVersion(f"{self}: Delta's log does not have {version} any more, or has something else there")
         return found._replace(state=found.state.model_copy(update={"version": version}))

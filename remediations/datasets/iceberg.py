@@ -58,15 +58,15 @@ class IcebergStore(TableStore["Table"]):
         Raises:
             NoSuchVersion: it was expired, or never was one of the table's.
         """
-        return self._at(self._table(), version)
+        return self._at(self._look(), version)
 
     def versions(self) -> list[str]:
         """Every snapshot that was not expired, oldest first."""
-        return sorted(found.version for found in self._all(self._table()))
+        return sorted(found.version for found in self._all(self._look()))
 
     def preflight(self, version: str) -> Preflight:
         """Whether each data and delete file is there, with the size that it should have."""
-        table = self._table()
+        table = self._look()
         planned = table.scan(snapshot_id=self._at(table, version).snapshot).plan_files()
         files = {file.file_path: file for task in planned for file in (task.file, *task.delete_files)}
 
@@ -78,7 +78,7 @@ class IcebergStore(TableStore["Table"]):
         missing = sorted(path for path, whole in zip(files, found, strict=True) if not whole)
         return Preflight(missing=missing, requests=len(files) + 3, bytes=0)
 
-    def _table(self) -> Table:
+    def _look(self) -> Table:
         from pyiceberg.exceptions import NoSuchTableError
 
         try:
@@ -143,13 +143,13 @@ class IcebergStore(TableStore["Table"]):
     def _overwrite(self, rows: pa.RecordBatchReader) -> None:
         new = rows.read_all()
         try:
-            table = self._table()
+            table = self._look()
         except NotPublished:
             table = clients.iceberg(self.catalog).create_table(self.table, schema=new.schema)
         table.overwrite(new)
 
     def _read(self, version: str) -> pa.RecordBatchReader:
-        table = self._table()
+        table = self._look()
         return table.scan(snapshot_id=self._at(table, version).snapshot).to_arrow_batch_reader()
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from flows import by_hand
 from flows.data import data
 from flows.model import model
-from incidents.events import Froze
+from incidents.events import Froze, Resolved
+from incidents.incident import find
 from incidents.ledger import Ledger
 from incidents.models import Category, Status
 from remediations import RollbackDataset
@@ -23,6 +24,13 @@ FREEZE = "    when_bad: freeze\n"
 def frozen(ledger: Ledger, incident: str) -> list[str]:
     """The assets that an incident has frozen."""
     return [event.body.asset for event in ledger.events(incident=incident) if isinstance(event.body, Froze)]
+
+
+def close(ledger: Ledger, incident: str) -> None:
+    """A person who took over says that it is over."""
+    with ledger.write() as writer:
+        over = Resolved(why="handed over")
+        writer.append(over, actor="person:anna", incident=incident, subject=find(ledger, incident).asset)
 
 
 def test_a_dataset_is_frozen_and_held_until_a_person_lifts_it(
@@ -41,7 +49,8 @@ def test_a_dataset_is_frozen_and_held_until_a_person_lifts_it(
     story = [kind for kind in kinds(ledger, incident) if kind not in {"judged", "checked", "moved"}]
     assert story == ["opened", "started", "traced", "froze", "escalated"]
 
-    change_playbook(DATASET, DATASET)
+    close(ledger, incident)
+    change_playbook("\n  cool_down_seconds: 5", "\n  cool_down_seconds: 0")
     second = opened(ledger, "dataset:transactions", Category.data)
     assert run(data, second).status is Status.waiting
     assert broken_system.store.current() == before[0]
@@ -70,9 +79,9 @@ def test_a_model_is_frozen_neither_reverted_nor_trained_anew(
     assert "recall" in outcome.why
     assert "planned" not in kinds(ledger, incident)
 
-    incident = opened(ledger, "dataset:transactions", Category.data)
-    outcome = run(data, incident)
-    assert (outcome.status, frozen(ledger, incident)) == (Status.escalated, ["model:fraud"])
+    other = opened(ledger, "dataset:transactions", Category.data)
+    outcome = run(data, other)
+    assert (outcome.status, frozen(ledger, other)) == (Status.escalated, ["model:fraud"])
     assert (broken_system.dataset, broken_system.alias) == (broken_system.good, broken_system.model_broken)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from incidents.ledger import Ledger
 from remediations.base import Remediation
+from remediations.datasets.git_branch import GitBranch
 
 
 class Killed(BaseException):
@@ -57,7 +58,8 @@ class Line:
     """The line to production: counts what goes over it, dies after so many calls, or lets nothing through.
 
     Every client of ``remediations.clients`` sends through one of three classes, so it does not matter whose it is. A
-    file that is deleted counts as a call as well, and so does a look or a commit by the library of a table's format.
+    file that is deleted counts as a call as well, and so does a look or a commit by Git, or by the library of
+    a table's format.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -75,6 +77,8 @@ class Line:
             (httpx.HTTPTransport, "handle_request", httpx.ConnectError),
             (DeltaTable, "__init__", ConnectionRefusedError),
             (DeltaTable, "restore", ConnectionRefusedError),
+            (GitBranch, "fetch", ConnectionRefusedError),
+            (GitBranch, "push", ConnectionRefusedError),
             (SqlCatalog, "load_table", ConnectionRefusedError),
             (SqlCatalog, "commit_table", ConnectionRefusedError),
         ]:

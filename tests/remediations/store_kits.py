@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import re
 import secrets
+import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -52,6 +57,9 @@ class Kit(ABC):
         """The dataset there; a new one each time, which knows only what is stored."""
         playbook().catalogs.update(self.catalogs)
         return open_store(self.address, "transactions")
+
+    def prepare(self) -> None:  # noqa: B027  # most need nothing
+        """Make the place that a dataset could be in."""
 
     @abstractmethod
     def write(self, number: int) -> None:
@@ -269,10 +277,91 @@ class IcebergKit(Kit):
         return file.name
 
 
-KITS: tuple[type[Kit], ...] = (ManifestKit, DirectoryKit, PlainKeysKit, DeltaKit, DeltaInS3Kit, IcebergKit)
+class DvcKit(Kit):
+    """A Git repository with a ``.dvc`` file, written as DVC's documentation has it, and a folder as DVC's remote."""
+
+    kind = "dvc"
+    commits = 0
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.repository, self.clone, self.remote = folder / "repo.git", folder / "clone", folder / "remote"
+
+    @property
+    def address(self) -> str:
+        """A file on a branch."""
+        return f"dvc+file://{self.repository}#main:data/rows.parquet.dvc"
+
+    def git(self, *arguments: str) -> str:
+        """Git in a person's clone, at a second of its own."""
+        at = f"{1_790_000_000 + DvcKit.commits} +0000"
+        who = {f"GIT_{role}_{what}": "anna" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        env = os.environ | who | {"GIT_COMMITTER_DATE": at, "GIT_AUTHOR_DATE": at}
+        return subprocess.run(
+            ["git", *arguments], cwd=self.clone, env=env, check=True, capture_output=True, text=True
+        ).stdout
+
+    def prepare(self) -> None:
+        """The repository, empty but for DVC's config, and the newest of it in the clone."""
+        self.clone.mkdir(exist_ok=True, parents=True)
+        if not self.repository.exists():
+            self.git("init", "-q", "--bare", "-b", "main", str(self.repository))
+            self.git("init", "-q", "-b", "main", ".")
+            self.git("remote", "add", "origin", str(self.repository))
+            (self.clone / ".dvc").mkdir()
+            config = f"[core]\n    remote = store\n['remote \"store\"']\n    url = {self.remote}\n"
+            (self.clone / ".dvc" / "config").write_text(config)
+            (self.clone / "data").mkdir()
+            self.push("dvc init")
+        self.git("pull", "-q", "--ff-only", "origin", "main")
+
+    def push(self, message: str) -> None:
+        """Everything that the clone has, committed and pushed."""
+        DvcKit.commits += 1
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        self.git("push", "-q", "origin", "main")
+
+    def write(self, number: int) -> None:
+        """As ``dvc add``, ``dvc push``, ``git commit`` and ``git push``."""
+        self.prepare()
+        sink = pa.BufferOutputStream()
+        pq.write_table(table(number), sink)
+        body = sink.getvalue().to_pybytes()
+        md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        place = self.remote / "files" / "md5" / md5[:2] / md5[2:]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(body)
+        told = f"outs:\n- md5: {md5}\n  size: {len(body)}\n  hash: md5\n  path: rows.parquet\n"
+        (self.clone / "data" / "rows.parquet.dvc").write_text(told)
+        self.push(f"Version {number}")
+
+    def objects(self) -> list[Path]:
+        """Where the files are that the branch names now."""
+        self.prepare()
+        text = (self.clone / "data" / "rows.parquet.dvc").read_text()
+        found = re.findall(r"md5: ([0-9a-f]{32}(?:\.dir)?)", text)
+        if found[0].endswith(".dir"):
+            listing = self.remote / "files/md5" / found[0][:2] / found[0][2:]
+            found = [one["md5"] for one in json.loads(listing.read_text())]
+        return [self.remote / "files/md5" / md5[:2] / md5[2:] for md5 in found]
+
+    def read(self) -> set[int]:
+        """Whoever pulls."""
+        return {number for file in self.objects() for number in pq.ParquetFile(file).read()["number"].to_pylist()}
+
+    def lose(self, version: str) -> str:
+        """As ``dvc gc --cloud`` does."""
+        text = getattr(self.store().manifest(version), "text")  # noqa: B009  # it is a DVC version
+        md5 = re.findall(r"md5: ([0-9a-f]{32})", text)[0]
+        (self.remote / "files/md5" / md5[:2] / md5[2:]).unlink()
+        return "rows.parquet"
+
+
+KITS: tuple[type[Kit], ...] = (ManifestKit, DirectoryKit, PlainKeysKit, DeltaKit, DeltaInS3Kit, IcebergKit, DvcKit)
 
 #: Stores whose pointer is the head of a format of its own, which other writers move without asking us.
-OF_OTHERS: tuple[type[Kit], ...] = (DeltaKit, DeltaInS3Kit, IcebergKit)
+OF_OTHERS: tuple[type[Kit], ...] = (DeltaKit, DeltaInS3Kit, IcebergKit, DvcKit)
 
 
 def made(kit: type[Kit], request: pytest.FixtureRequest, folder: Path) -> Kit:

@@ -145,7 +145,7 @@ def test_a_switch_that_makes_commits_unsafe_is_overruled(
     monkeypatch.setenv("AWS_S3_ALLOW_UNSAFE_RENAME", "true")
     kit = DeltaInS3Kit(tmp_path)
     good, _ = kit.written(1), kit.written(2)
-    stale = kit.store()._table()  # type: ignore[attr-defined]  # it is a Delta store
+    stale = kit.store()._look()  # type: ignore[attr-defined]  # it is a Delta store
     kit.write(3)
     with pytest.raises(Exception, match="commit"):
         kit.store()._commit(stale, kit.store().current().successor(good, by="x"))  # type: ignore[attr-defined]

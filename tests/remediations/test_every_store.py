@@ -12,7 +12,7 @@ import pytest
 from remediations.base import Conflict
 from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore, NoSuchVersion, Pointer
-from remediations.datasets.tables import TableStore
+from remediations.datasets.heads import HeadStore
 from tests.remediations.store_kits import KITS, OF_OTHERS, ROWS, Kit, made
 
 
@@ -152,18 +152,21 @@ def test_a_writer_who_is_faster_by_a_moment_is_never_overwritten(others: Kit, mo
     """Between our last look and our commit somebody else commits: ours is refused by the format itself."""
     good, _ = others.written(1), others.written(2)
     store = others.store()
-    assert isinstance(store, TableStore)
+    assert isinstance(store, HeadStore)
     before, commit = store.current(), store._commit
 
+    theirs = iter((3, 4))
+
     def late(*arguments: object) -> None:
-        others.write(3)
+        others.write(next(theirs))
         commit(*arguments)  # type: ignore[arg-type]  # they are its own
 
     monkeypatch.setattr(store, "_commit", late)
-    for to in (before.successor(good, by="INC-1"), before.successor(before.version, by="INC-1")):
+    for number in (3, 4):
+        to = before.successor(good if number == 3 else before.version, by="INC-1")
         with pytest.raises(Conflict, match="faster"):
             store.move(to, expect=before)
-        assert others.read() == {3}
+        assert others.read() == {number}
         before = others.store().current()
 
 
@@ -171,7 +174,7 @@ def test_a_lost_answer_is_a_success(others: Kit, monkeypatch: pytest.MonkeyPatch
     """The commit landed and its answer was lost: the pointer in it says that it was ours."""
     good, _ = others.written(1), others.written(2)
     store = others.store()
-    assert isinstance(store, TableStore)
+    assert isinstance(store, HeadStore)
     before, commit = store.current(), store._commit
 
     def lost(*arguments: object) -> None:
@@ -216,5 +219,6 @@ def test_there_is_no_table_yet(others: Kit) -> None:
     """Nothing is current, and nothing can be gone back to."""
     from remediations.datasets.base import NotPublished
 
+    others.prepare()
     with pytest.raises(NotPublished):
         open_store(others.address, "transactions").current()

@@ -11,7 +11,7 @@ from incidents.ledger import Ledger
 from incidents.models import Health, Verdict
 from remediations import RollbackDataset
 from tests.remediations.contract import World
-from tests.remediations.store_kits import DeltaInS3Kit, IcebergKit, Kit
+from tests.remediations.store_kits import DeltaInS3Kit, DvcKit, IcebergKit, Kit
 
 
 class StoreWorld(World):
@@ -59,4 +59,10 @@ class IcebergWorld(StoreWorld):
     kit = IcebergKit
 
 
-STORES: tuple[type[World], ...] = (DeltaWorld, IcebergWorld)
+class DvcWorld(StoreWorld):
+    """A DVC repository."""
+
+    kit = DvcKit
+
+
+STORES: tuple[type[World], ...] = (DeltaWorld, IcebergWorld, DvcWorld)
