@@ -27,6 +27,7 @@ from remediations import QuarantineDataset, QuarantineRows, RollbackDataset
 from remediations.base import CannotPlan, Conflict
 from remediations.clients import object_store
 from remediations.datasets.base import NoSuchVersion, Pointer
+from remediations.datasets.delta import DeltaStore
 from tests.remediations.store_kits import ROWS, DeltaInS3Kit, DeltaKit, table
 from tests.remediations.test_dataset_directory import Moves
 
@@ -66,6 +67,24 @@ def test_a_commit_that_changes_no_row_is_still_somebody_elses(kit: DeltaKit) -> 
     assert (compacted.version == good, compacted.moved_by) == (False, "a Delta OPTIMIZE")
     with pytest.raises(Conflict):
         kit.store().move(before, expect=after)
+
+
+def test_rows_appended_by_a_writer_who_is_faster_are_a_conflict(kit: DeltaKit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An append could be put before our commit without harm, says Delta; it is refused: the state is not as planned."""
+    version = kit.written(1)
+    store = kit.store()
+    assert isinstance(store, DeltaStore)
+    before, commit = store.current(), store._commit
+
+    def late(*arguments: Any) -> None:
+        write_deltalake(kit.table, table(2), mode="append")
+        commit(*arguments)
+
+    monkeypatch.setattr(store, "_commit", late)
+    with pytest.raises(Conflict, match="faster"):
+        store.move(before.successor(version, by="INC-1"), expect=before)
+    assert kit.read() == {1, 2}
+    assert DeltaTable(kit.table).version() == 1
 
 
 def test_a_version_that_was_brought_back_outlives_its_log(kit: DeltaKit, tmp_path: Path) -> None:

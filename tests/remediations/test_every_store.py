@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from remediations.base import Conflict
-from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore, NoSuchVersion, Pointer
 from remediations.datasets.heads import HeadStore
 from tests.remediations.store_kits import KITS, OF_OTHERS, ROWS, Kit, made
@@ -221,4 +220,4 @@ def test_there_is_no_table_yet(others: Kit) -> None:
 
     others.prepare()
     with pytest.raises(NotPublished):
-        open_store(others.address, "transactions").current()
+        others.store().current()
