@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from flows.case import Case, Outcome, section
+from flows.case import Case, Outcome, section, step
 from flows.checks import DatasetCheck
 from flows.checks_of import model_check
 from flows.correcting import correct
+from flows.freezing import freeze
 from flows.steps import confirm, escalate, not_confirmed, remediate, resolve, trace
 from incidents.models import Health
 from remediations import RevertModel, RollbackDataset
@@ -18,10 +19,11 @@ async def data(case: Case) -> Outcome:
     1. Confirm with the dataset's suite that its current version is bad.
     2. Find the models in production that learned from that version.
     3. Where the playbook says so, take the bad rows out of the current version, and see what is left pass its suite.
-    4. Otherwise bring the dataset back to the newest version verified good that passes its suite of today.
-    5. Bring each of those models back to the newest version verified good that learned from nothing bad,
-       see its service answer with it, and see its metric recover.
-    6. Otherwise hand over to the data engineer, with all that was seen.
+    4. Where the playbook says to freeze it, hold every automated change of it, and hand over.
+    5. Otherwise bring the dataset back to the newest version verified good that passes its suite of today.
+    6. Bring each of those models back to the newest version verified good that learned from nothing bad,
+       see its service answer with it, and see its metric recover; or freeze it.
+    7. Otherwise hand over to the data engineer, with all that was seen.
     """
     dataset = case.asset("dataset")
     if dataset is None:
@@ -37,6 +39,9 @@ async def data(case: Case) -> Outcome:
 
     fix = await correct(case, dataset)
     if fix is None:
+        found = f"{seen.why}. In production and learned from it: {', '.join(tainted) or 'nothing'}"
+        if held := await step(f"freeze {dataset}", freeze, case, f"dataset:{dataset}", found):
+            return await escalate(case, held)
         fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
     if not fix.done:
         return await escalate(case, fix.why)
@@ -44,6 +49,9 @@ async def data(case: Case) -> Outcome:
     left: list[str] = []
 
     for model in tainted:
+        if held := await step(f"freeze {model}", freeze, case, f"model:{model}", f"it learned from {seen.why}"):
+            left.append(held)
+            continue
         fix = await remediate(case, RevertModel(model=model, because=case.name), model_check(model))
         (done if fix.done else left).append(fix.why)
     if left:

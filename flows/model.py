@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flows.case import Case, Outcome, section
+from flows.case import Case, Outcome, section, step
 from flows.checks_of import model_check
 from flows.deferring import defer
+from flows.freezing import freeze
 from flows.retrain import retrain
 from flows.steps import confirm, escalate, remediate, resolve, well
 from incidents.models import Health
@@ -17,10 +18,11 @@ async def model(case: Case) -> Outcome:
 
     1. Where the data that it learned from is an incident too, wait for that one: it brings the model back.
     2. Confirm on rows whose truth is known that the live service answers badly.
-    3. Bring back the newest version verified good, unless it learned from bad data.
-    4. See the service answer with it, and the metric recover.
-    5. Otherwise retrain on good data, and let the challenger in only if it wins.
-    6. Otherwise hand over to the ML engineer, with all that was seen.
+    3. Where the playbook says to freeze it, hold every automated change of it, and hand over.
+    4. Bring back the newest version verified good, unless it learned from bad data.
+    5. See the service answer with it, and the metric recover.
+    6. Otherwise retrain on good data, and let the challenger in only if it wins.
+    7. Otherwise hand over to the ML engineer, with all that was seen.
     """
     name = case.asset("model")
     if name is None:
@@ -33,6 +35,8 @@ async def model(case: Case) -> Outcome:
     if seen.health is Health.inconclusive:
         return await escalate(case, f"whether {name} is bad could not be told: {seen.why}")
 
+    if held := await step(f"freeze {name}", freeze, case, f"model:{name}", seen.why):
+        return await escalate(case, held)
     fix = await remediate(case, RevertModel(model=name, because=case.name), model_check(name))
     if not fix.done:
         fix = await retrain(case, name, fix)

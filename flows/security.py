@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flows.case import Case, Outcome, Waiting, section, step
 from flows.checks_of import check_of
+from flows.freezing import freeze
 from flows.hits import Hits, hits
 from flows.steps import escalate, remediate, trace, watch
 from incidents import events as e
@@ -36,7 +37,7 @@ async def security(case: Case) -> Outcome:
     3. Contain: shut the versions in production away; block public access to a bucket; where a model is attacked
        through its input, tighten that, and isolate the service.
     4. Recover: bring each model and dataset back to the version last verified good before the first sign.
-       A model without one is isolated. Look whether they are well.
+       A model without one is isolated. Look whether they are well. What the playbook says to freeze stands still.
     5. Contain what may stop work elsewhere: deny the bucket, deactivate the keys, renew the secret.
     6. Hand over to the security officer, with the address of the evidence and with all that was done.
     """
@@ -102,6 +103,8 @@ async def _recover(case: Case, asset: str, hit: Hits) -> str:
     """Bring a model or a dataset back, and look whether it is well; a model that cannot be is isolated."""
     kind, _, name = asset.partition(":")
     check = check_of(asset)
+    if held := await step(f"freeze {name}", freeze, case, asset, "it was in production when it was hit"):
+        return f"NOT DONE: {held}"
     back: Remediation = (
         RevertModel(model=name, because=case.name, good_before=hit.first_sign)
         if kind == "model"

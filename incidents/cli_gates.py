@@ -1,4 +1,4 @@
-"""``lastgood pause``, ``unpause``, ``autonomy``, ``what-if``: what automation may do, asked and told by people."""
+"""``lastgood pause``, ``unpause``, ``thaw``, ``autonomy``, ``what-if``: what automation may do, as people say."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ def unpause(by: By, because: Because) -> None:
     """Let automation go on, after a pause or after a crash that left a change in doubt."""
     _put(e.Unpaused(why=reason(because)), person(by))
     say("automation goes on")
+
+
+def thaw(
+    asset: Annotated[str, typer.Argument(metavar="ASSET", help="What an incident has frozen: dataset:transactions.")],
+    by: By,
+    because: Because,
+) -> None:
+    """Let automation change an asset again that an incident has frozen, because going back would have been worse."""
+    if playbook().asset(asset) is None:
+        raise Trouble(f"the playbook declares no asset {asset}; they are named like model:fraud", WRONG_USE)
+    _put(e.Thawed(asset=asset, why=reason(because)), person(by))
+    say(f"automation may change {asset} again")
 
 
 def autonomy() -> None:
@@ -114,7 +126,7 @@ def say_gates(gates: tuple[e.Gate, ...], indent: int = 4) -> None:
         say(f"{gate.name} gate: {gate.says}, {gate.why}", indent=indent)
 
 
-def _put(body: e.Paused | e.Unpaused | e.AutonomyReset, actor: str) -> None:
+def _put(body: e.Paused | e.Unpaused | e.Thawed | e.AutonomyReset, actor: str) -> None:
     ledger().append(body, actor=actor, subject=AUTOMATION)
 
 

@@ -414,6 +414,22 @@ class Unpaused(Frozen):
     why: str
 
 
+class Froze(Frozen):
+    """An asset is bad, and for it going back is worse than standing still: until it is lifted, what changes it asks."""
+
+    kind: Literal["froze"] = "froze"
+    asset: str
+    why: str
+
+
+class Thawed(Frozen):
+    """A person lets automation change an asset again."""
+
+    kind: Literal["thawed"] = "thawed"
+    asset: str
+    why: str
+
+
 class AutonomyReset(Frozen):
     """A person says that an action's history before this no longer counts for what it may do by itself."""
 
@@ -471,6 +487,8 @@ Body = Annotated[
     | Told
     | Paused
     | Unpaused
+    | Froze
+    | Thawed
     | AutonomyReset
     | Stormed,
     Field(discriminator="kind"),

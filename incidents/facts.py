@@ -62,6 +62,8 @@ class Facts(Frozen):
     holder: str = ""
     #: Who paused automation and why; empty where it is not paused.
     paused: str = ""
+    #: The incident that froze the asset that would be changed, and why; empty where it is not frozen.
+    frozen: str = ""
     #: Incidents whose last word is an intent without its effect while nobody is at work on it.
     in_doubt: tuple[str, ...] = ()
 

@@ -43,6 +43,7 @@ class History:
         self._closed: set[str] = set()
         self._reopened: defaultdict[str, list[datetime]] = defaultdict(list)
         self._paused = ""
+        self._frozen: dict[str, str] = {}
 
     def add(self, event: Event) -> None:  # noqa: PLR0912  # one line a kind of event, nothing nested
         """Take the next event in."""
@@ -76,6 +77,10 @@ class History:
             case e.Unpaused():
                 self._paused = ""
                 self._intents.clear()
+            case e.Froze(asset=frozen, why=why):
+                self._frozen[frozen] = f"{incident}: {why}"
+            case e.Thawed(asset=frozen):
+                self._frozen.pop(frozen, None)
             case _:
                 pass
         if isinstance(event.body, _SETTLES):
@@ -90,6 +95,7 @@ class History:
             reopened=tuple(self._reopened.get(request.asset or "", ())),
             holder=_other(holders.get(request.plan.target, ""), request.incident),
             paused=self._paused,
+            frozen=self._frozen.get(request.changes, ""),
             in_doubt=tuple(
                 incident
                 for incident, (target, _) in self._intents.items()

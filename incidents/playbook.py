@@ -29,6 +29,20 @@ from incidents.yaml_lines import read
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
+def _without_secrets(properties: dict[str, str]) -> dict[str, str]:
+    for name, value in properties.items():
+        if re.search("token|secret|password|credential|access-key", name) or re.search(r"://[^/\s]*@", value):
+            raise ValueError(f"{name} holds a secret: give it to pyiceberg as PYICEBERG_CATALOG__<NAME>__<PROPERTY>")
+    return properties
+
+
+#: What an Iceberg catalog is opened with: ``{type: rest, uri: "https://catalog"}``.
+CatalogProperties = Annotated[dict[str, str], AfterValidator(_without_secrets)]
+
+#: What a section does with an asset that was confirmed to be bad.
+WhenBad = Literal["roll_back", "freeze"]
+
+
 def _is_pattern(text: str) -> str:
     try:
         re.compile(text)
@@ -114,7 +128,9 @@ class Dataset(Frozen):
     suite: Name | None = None
     #: Of a larger version about so many rows are looked at, except for what only all rows can tell; None: always all.
     sample_rows: int | None = Field(default=None, ge=100_000)
-    #: What is tried before it is rolled back; nothing unless given.
+    #: Whether it goes back to what was verified good, or stands still until a person has looked, and lifts that.
+    when_bad: WhenBad = "roll_back"
+    #: What is tried before either; nothing unless given.
     correct: Literal["quarantine_rows"] | None = None
     #: How much may be taken out of it; nothing unless given.
     quarantine: Quarantine | None = None
@@ -157,6 +173,8 @@ class Model(Frozen):
     """A registered model, the alias that is production, and the service that answers with it."""
 
     alias: Name = "champion"
+    #: Whether it goes back to what was verified good, or stands still until a person has looked, and lifts that.
+    when_bad: WhenBad = "roll_back"
     #: The declared datasets it is trained on. A version that does not say what it learned from is no target then.
     learns_from: tuple[Name, ...] = ()
     #: The service's base URL. It speaks MLflow's scoring protocol and says its version in ``X-Model-Version``.
@@ -219,6 +237,8 @@ class Playbook(Frozen):
     channels: dict[Name, Channel] = Field(default_factory=dict)
     tell: dict[Severity, tuple[Name, ...]] = Field(default_factory=dict)
     routes: tuple[Route, ...]
+    #: Iceberg's catalogs: what pyiceberg is given to reach each, without secrets.
+    catalogs: dict[Name, CatalogProperties] = Field(default_factory=dict)
     datasets: dict[Name, Dataset] = Field(default_factory=dict)
     models: dict[Name, Model] = Field(default_factory=dict)
     services: dict[Name, Service] = Field(default_factory=dict)

@@ -21,7 +21,7 @@ def plans(events: Iterable[Event]) -> dict[str, Plan]:
     return {event.body.plan.hash: event.body.plan for event in events if isinstance(event.body, e.Planned)}
 
 
-def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # one line a kind of event
+def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912, PLR0915  # one line a kind of event
     """What happened, in one sentence. ``known`` is what ``plans`` made of the same record."""
     match body:
         case e.Opened():
@@ -105,6 +105,10 @@ def sentence(body: Body, known: Mapping[str, Plan]) -> str:  # noqa: PLR0912  # 
             return f"{reached} {body.channel}: {body.title}" + (f" ({body.why})" if body.why else "")
         case e.Paused():
             return f"automation paused: {body.why}"
+        case e.Froze():
+            return f"{body.asset} frozen: {body.why}"
+        case e.Thawed():
+            return f"{body.asset} may be changed again: {body.why}"
         case e.Unpaused():
             return f"automation goes on: {body.why}"
         case e.AutonomyReset():

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from incidents.playbook import playbook
+
 if TYPE_CHECKING:
     import boto3
     import urllib3
     from botocore.auth import S3SigV4Auth
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
+    from pyiceberg.catalog import Catalog
 
 #: Objects moved side by side; the connection pool is made to match.
 S3_THREADS = 32
@@ -78,6 +81,38 @@ def s3_connections() -> urllib3.PoolManager:
     timeout = urllib3.Timeout(connect=5, read=60)
     bundle = _s3_sessions()[1].get_config_variable("ca_bundle") or get_cert_path(True)
     return urllib3.PoolManager(maxsize=S3_THREADS, timeout=timeout, retries=False, ca_certs=bundle)
+
+
+def object_store() -> dict[str, str]:
+    """What the S3 client inside of Delta's library is given: where S3 is, and the credentials of this moment.
+
+    Raises:
+        botocore.exceptions.NoCredentialsError: there are none.
+    """
+    meta, credentials = s3().meta, s3_signer().credentials
+    options = {
+        "aws_endpoint_url_s3": meta.endpoint_url,
+        "aws_region": meta.region_name,
+        "aws_access_key_id": credentials.access_key,
+        "aws_secret_access_key": credentials.secret_key,
+        "aws_session_token": credentials.token or "",
+        "allow_http": str(meta.endpoint_url.startswith("http:")).lower(),
+        # Without these two a commit would not be refused where somebody else has made one.
+        "aws_conditional_put": "etag",
+        "aws_s3_allow_unsafe_rename": "false",
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+@cache
+def iceberg(name: str) -> Catalog:
+    """An Iceberg catalog, made once: as the playbook describes it, and pyiceberg's own settings of that name.
+
+    Secrets come from there alone: ``PYICEBERG_CATALOG__<NAME>__TOKEN`` and the like, or ``.pyiceberg.yaml``.
+    """
+    from pyiceberg.catalog import load_catalog
+
+    return load_catalog(name, **playbook().catalogs.get(name, {}))
 
 
 def _time(text: Any) -> datetime:

@@ -108,7 +108,7 @@ def _dataset(name: str) -> Iterator[Exhibit]:
     yield _text("state/current.json", current.model_dump_json)
     yield _text(f"data/{current.version}/manifest.json", manifest.model_dump_json)
     if not isinstance(manifest, Manifest):
-        return  # plain keys: S3 keeps their versions, and the manifest names each
+        return  # what is stored keeps its own versions, and the manifest names each file, or the snapshot
 
     @cache
     def fetched() -> tuple[TemporaryDirectory[str], dict[str, Path]]:

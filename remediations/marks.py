@@ -7,6 +7,9 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from remediations import clients
+from remediations.datasets import open_store
+from remediations.datasets.dvc import DvcStore
+from remediations.datasets.git_branch import GitBranch
 from remediations.datasets.s3_files import TAKEN, status
 
 
@@ -78,12 +81,64 @@ class FileMarks:
         (self.folder / version).unlink(missing_ok=True)
 
 
+class IcebergMarks:
+    """Properties of the table, one a version."""
+
+    def __init__(self, catalog: str, table: str) -> None:
+        self.catalog, self.table = catalog, table
+
+    def read(self, version: str) -> str | None:
+        """What stands beside a version; None: nothing."""
+        return clients.iceberg(self.catalog).load_table(self.table).properties.get(f"lastgood.quarantine.{version}")
+
+    def put(self, version: str, text: str) -> None:
+        """Write it where nothing stands; what stands is left."""
+        if self.read(version) is None:
+            with clients.iceberg(self.catalog).load_table(self.table).transaction() as change:
+                change.set_properties({f"lastgood.quarantine.{version}": text})
+
+    def remove(self, version: str) -> None:
+        """Take it away."""
+        if self.read(version) is not None:
+            with clients.iceberg(self.catalog).load_table(self.table).transaction() as change:
+                change.remove_properties(f"lastgood.quarantine.{version}")
+
+
+class GitMarks:
+    """Refs of the repository beside all branches, one a version, each a text."""
+
+    def __init__(self, git: GitBranch) -> None:
+        self.git = git
+
+    def read(self, version: str) -> str | None:
+        """What stands beside a version; None: nothing."""
+        return self.git.note(f"refs/lastgood/quarantine/{version}")
+
+    def put(self, version: str, text: str) -> None:
+        """Write it where nothing stands; what stands is left."""
+        if self.read(version) is None:
+            self.git.set_note(f"refs/lastgood/quarantine/{version}", text)
+
+    def remove(self, version: str) -> None:
+        """Take it away."""
+        if self.read(version) is not None:
+            self.git.drop_note(f"refs/lastgood/quarantine/{version}")
+
+
 def open_marks(store: str) -> Marks:
     """The marks of a dataset's store, as the playbook writes its address; touches nothing yet."""
+    if store.startswith("dvc+"):
+        found = open_store(store, "")
+        assert isinstance(found, DvcStore)
+        return GitMarks(found.git)
     parts = urlsplit(store)
     path = unquote(parts.path).strip("/")
     if parts.scheme == "file":
         return FileMarks(Path("/") / path / "quarantine")
-    if parts.scheme == "s3+versions":  # what is under the prefix is data there
+    if parts.scheme == "iceberg":
+        return IcebergMarks(parts.netloc, path)
+    if parts.scheme == "file+delta":
+        return FileMarks(Path("/") / f"{path}.lastgood" / "quarantine")
+    if parts.scheme in {"s3+versions", "s3+delta"}:  # what is under the prefix is data there
         return S3Marks(parts.netloc, f"{path}.lastgood/quarantine/")
     return S3Marks(parts.netloc, f"{path}/quarantine/".lstrip("/"))

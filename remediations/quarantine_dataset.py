@@ -30,6 +30,8 @@ class QuarantineDataset(Containment):
         "s3:ListBucket BUCKET",
         "s3:GetObject STORE/manifests/*, or STORE.lastgood/manifests/*",
         "s3:GetObject, s3:PutObject, s3:DeleteObject STORE/quarantine/*, or STORE.lastgood/quarantine/*",
+        "iceberg: set properties of the table, for iceberg",
+        "git: push to refs/lastgood/quarantine/*, for dvc",
     )
 
     dataset: str = Field(description="The dataset, as the playbook declares it.")

@@ -122,7 +122,7 @@ class QuarantineRows(DatasetMove):
     def _content(self) -> ContentStore:
         store = self._store()
         if not isinstance(store, ContentStore):
-            raise CannotPlan(f"{store} keeps plain keys: what is published there is read at once, before the pointer")
+            raise CannotPlan(f"{store} is not for this: what is written there is read at once, before the pointer")
         return store
 
     def _beside(self) -> DatasetStore:

@@ -13,7 +13,7 @@ from incidents.playbook import Playbook
 from remediations.base import CannotPlan
 from remediations.dataset_move import DatasetMove
 from remediations.datasets.access import to_move, to_read
-from remediations.datasets.base import Pointer, Preflight
+from remediations.datasets.base import NoSuchVersion, Pointer, Preflight
 from remediations.permissions import Statement
 
 
@@ -30,6 +30,9 @@ class RollbackDataset(DatasetMove):
         "s3:ListBucketVersions, s3:GetBucketVersioning BUCKET, for s3+versions",
         "s3:GetObjectVersion, s3:PutObject, s3:DeleteObject STORE/*, for s3+versions",
         "s3:GetObject, s3:PutObject STORE.lastgood/*, for s3+versions",
+        "s3:PutObject STORE/_delta_log/*, for s3+delta",
+        "iceberg: read the table's files, and commit to the table in its catalog, for iceberg",
+        "git: push to the branch; s3:GetObject, s3:ListBucket of DVC's remote, for dvc",
     )
 
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")
@@ -54,7 +57,11 @@ class RollbackDataset(DatasetMove):
         current = store.current()
         passed_over: list[str] = []
         for candidate in self._candidates(current.version, bad):
-            found = store.preflight(candidate)
+            try:
+                found = store.preflight(candidate)
+            except NoSuchVersion as gone:
+                passed_over.append(f"not {candidate}: {gone}")
+                continue
             if not found.missing:
                 return self._plan(current, candidate, [*passed_over, _cost(found)])
             one = f"{len(found.missing)} of its objects are missing, {found.missing[0]} for one"
@@ -73,7 +80,7 @@ class RollbackDataset(DatasetMove):
             if self.to not in good:
                 raise CannotPlan(f"version {self.to} of {self.dataset} was never verified good, or is quarantined")
             return [self.to]
-        others = sorted(good - {current}, reverse=True)  # a version begins with the time it was published
+        others = sorted(good - {current}, reverse=True)  # a version begins with when it was published
         return [current, *others] if current in good and not self.even_if_good else others
 
     def _plan(self, current: Pointer, wanted: str, seen: list[str]) -> Plan:

@@ -16,7 +16,7 @@ from incidents.gates.freeze import freeze
 from incidents.gates.pace import action_budget, asset_budget, cool_down, flapping, hold_down, storm
 from incidents.gates.reach import blast_radius, lease
 from incidents.gates.rules import critical, declared, matrix, rule, way_back
-from incidents.gates.switch import crash, pause
+from incidents.gates.switch import crash, frozen, pause
 from incidents.playbook import Playbook
 
 GATES: tuple[Callable[[Request, Playbook, Facts], Gate], ...] = (
@@ -36,5 +36,6 @@ GATES: tuple[Callable[[Request, Playbook, Facts], Gate], ...] = (
     freeze,
     lease,
     pause,
+    frozen,
     crash,
 )

@@ -1,6 +1,6 @@
-"""The kill switch: a person's pause, and the one that a crash leaves.
+"""The kill switch: a person's pause, the one that a crash leaves, and an asset that was frozen.
 
-Both say ``ask``: while automation is paused, a person may still act by hand.
+All say ``ask``: while automation is held, a person may still act by hand.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ def pause(_: Request, __: Playbook, facts: Facts) -> Gate:
     if facts.paused:
         return Gate(name="pause", says=Mode.ask, why=f"automation is paused, {facts.paused}")
     return Gate(name="pause", says=Mode.run, why="automation is not paused")
+
+
+def frozen(request: Request, _: Playbook, facts: Facts) -> Gate:
+    """No incident has frozen the asset: where ``when_bad`` is ``freeze``, it stands still until a person has looked."""
+    if facts.frozen:
+        lift = f"lifted by `lastgood thaw {request.changes}`"
+        return Gate(name="frozen", says=Mode.ask, why=f"{request.changes} is frozen, {facts.frozen}; {lift}")
+    return Gate(name="frozen", says=Mode.run, why=f"{request.changes or 'it'} is not frozen")
 
 
 def crash(_: Request, playbook: Playbook, facts: Facts) -> Gate:

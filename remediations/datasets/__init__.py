@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from remediations.datasets.base import DatasetStore
 
 __all__ = ["DatasetStore", "open_store"]
+
+#: What an address looks like.
+ADDRESSES = (
+    "s3://bucket/prefix",
+    "s3+versions://bucket/prefix",
+    "s3+delta://bucket/prefix",
+    "file:///absolute/path",
+    "file+delta:///absolute/path",
+    "iceberg://catalog/namespace.table",
+    "dvc+https://host/repository.git#branch:path/to/data.dvc",
+)
+
+_TABLE = re.compile(r"/[^/.\s]+(\.[^/.\s]+)+")
+#: A user may be named, for SSH; a password may not.
+_DVC = re.compile(r"dvc\+((?:https://|ssh://(?:[\w.-]+@)?|file:///)[^\s@?#]+)#([\w][\w./-]*):((?!/|\.\./)[^\s:]+\.dvc)")
 
 
 def open_store(uri: str, name: str) -> DatasetStore:
@@ -14,11 +31,17 @@ def open_store(uri: str, name: str) -> DatasetStore:
 
     ``s3://bucket/prefix`` and ``file:///absolute/path`` keep objects where nothing else writes, and going back is one
     small write. ``s3+versions://bucket/prefix`` is for ordinary keys that other tools write, in a versioned bucket.
+    ``s3+delta://bucket/prefix`` and ``file+delta:///absolute/path`` are Delta tables;
+    ``iceberg://catalog/namespace.table`` is an Iceberg table in a catalog that the playbook describes.
+    ``dvc+https://...``, ``dvc+ssh://...`` or ``dvc+file:///...`` is a Git repository, and a file that DVC wrote in it.
 
     Raises:
         ValueError: the address has another scheme, or lacks a part; the message says which are understood.
     """
+    from remediations.datasets.delta import DeltaStore
     from remediations.datasets.directory import DirectoryStore
+    from remediations.datasets.dvc import DvcStore
+    from remediations.datasets.iceberg import IcebergStore
     from remediations.datasets.s3 import S3Store
     from remediations.datasets.versioned_prefix import VersionedPrefix
 
@@ -31,7 +54,12 @@ def open_store(uri: str, name: str) -> DatasetStore:
         return VersionedPrefix(name, bucket=parts.netloc, prefix=path.strip("/"))
     if plain and parts.scheme == "file" and parts.netloc in ("", "localhost") and path.startswith("/"):
         return DirectoryStore(name, path)
-    raise ValueError(
-        "a dataset store is s3://bucket/prefix, s3+versions://bucket/prefix or file:///absolute/path, "
-        f"with nothing after it; this is {uri!r}"
-    )
+    if plain and parts.scheme == "s3+delta" and parts.netloc and path.strip("/"):
+        return DeltaStore(name, f"s3://{parts.netloc}/{path.strip('/')}")
+    if plain and parts.scheme == "file+delta" and parts.netloc in ("", "localhost") and path.startswith("/"):
+        return DeltaStore(name, Path(path).as_uri())
+    if plain and parts.scheme == "iceberg" and parts.netloc and _TABLE.fullmatch(path):
+        return IcebergStore(name, catalog=parts.netloc, table=path.strip("/"))
+    if repository := _DVC.fullmatch(uri):
+        return DvcStore(name, url=repository[1], branch=repository[2], path=repository[3])
+    raise ValueError(f"a dataset store is {', '.join(ADDRESSES)}, with nothing after it; this is {uri!r}")

@@ -103,6 +103,7 @@ knowledge = st.builds(
     reopened=st.lists(moments, max_size=8).map(tuple),
     holder=st.sampled_from(["", "INC-9"]),
     paused=st.sampled_from(["", "anna: a deployment"]),
+    frozen=st.sampled_from(["", "INC-4: it is bad"]),
     in_doubt=st.sampled_from([(), ("INC-3",)]),
 )
 requests = st.builds(

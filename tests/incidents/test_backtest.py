@@ -68,6 +68,7 @@ def changed(book: Playbook, mode: Mode) -> Playbook:
 def test_the_same_playbook_decides_the_same(ledger: Ledger, book: Playbook, seed: int) -> None:
     """Whatever happened, and however the gates stood in between: facts as of each moment give the recorded answer."""
     switches: list[e.Body] = [e.Paused(why="stop"), e.Unpaused(why="go"), e.Unpaused(why="go on")]
+    switches += [e.Froze(asset="dataset:d1", why="it is bad"), e.Thawed(asset="dataset:d1", why="looked at it")]
     book = limited(book, cool_down_seconds=3600 * (seed % 2))
     dice = random.Random(seed)  # noqa: S311  # no secret, and the same each time
     for number in range(15):

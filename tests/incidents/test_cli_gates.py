@@ -9,6 +9,7 @@ from typer.testing import Result
 
 from incidents import events as e
 from incidents.gatekeeper import Refused, ask, intend
+from incidents.history import AUTOMATION
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Mode, Severity, Verdict
 from incidents.playbook import Playbook
@@ -69,6 +70,7 @@ def test_what_if_at_a_time(run: Run, ledger: Ledger, book: Playbook) -> None:
         (("reset-autonomy", "rollback_dataset", *BY, "--category", "weather"), "category"),
         (("pause", "--by", "a", "--because", "reason"), "--by must be a name"),
         (("unpause", "--by", "anna", "--because", ""), "--because must say why"),
+        (("thaw", "dataset:absent", *BY), "declares no asset dataset:absent"),
     ],
 )
 def test_wrong_use(run: Run, ledger: Ledger, arguments: tuple[str, ...], said: str) -> None:
@@ -78,6 +80,16 @@ def test_wrong_use(run: Run, ledger: Ledger, arguments: tuple[str, ...], said: s
     [line] = result.stderr.splitlines()
     assert said in line
     assert ledger.events() == []
+
+
+def test_thaw(run: Run, ledger: Ledger) -> None:
+    """An asset that an incident has frozen asks, until a person lifts it, with a reason."""
+    froze = e.Froze(asset="dataset:transactions", why="it is bad")
+    ledger.append(froze, actor="flow:data", subject=AUTOMATION, incident="INC-3")
+    frozen = run(*WHAT_IF, *KNOWN)
+    assert (frozen.exit_code, "frozen gate: ask, dataset:transactions is frozen, INC-3" in frozen.stdout) == (1, True)
+    assert run("thaw", "dataset:transactions", *BY).exit_code == 0
+    assert run(*WHAT_IF, *KNOWN).exit_code == 0
 
 
 def test_pause_and_unpause(run: Run, ledger: Ledger) -> None:
@@ -110,7 +122,7 @@ def test_why_tells_the_look_right_before_the_change(run: Run, ledger: Ledger, bo
     """A change that was let through twice says so, and one that was stopped at the last moment says by which gate."""
     ran(ledger, book, Health.healthy)
     text = run("why", "INC-1").stdout
-    assert "- right before the change all 17 gates were asked once more, and let it through" in text
+    assert "- right before the change all 18 gates were asked once more, and let it through" in text
     with ledger.write() as writer:
         name = writer.open(OPENED, actor="intake:generic")
     request = asked(incident=name, subject="dataset:other")

@@ -37,6 +37,7 @@ NAMES = (
     "freeze",
     "lease",
     "pause",
+    "frozen",
     "crash",
 )
 modes = st.sampled_from(list(Mode))

@@ -223,6 +223,23 @@ def test_pause(anywhere: Ledger, book: Playbook) -> None:
     assert consult(anywhere, book, request("INC-9")).mode is Mode.run
 
 
+def test_a_frozen_asset(anywhere: Ledger, book: Playbook) -> None:
+    """It asks, and says which incident froze it and why, until it is thawed; another asset, and a person, go on."""
+    for asset in ("dataset:transactions", "model:fraud"):
+        anywhere.append(e.Froze(asset=asset, why="it is bad"), actor="flow:data", subject=AUTOMATION, incident="INC-3")
+    anywhere.append(e.Thawed(asset="model:fraud", why="mended"), actor="person:anna", subject=AUTOMATION)
+    anywhere.append(e.Unpaused(why="go on"), actor="person:anna", subject=AUTOMATION)
+    gated = consult(anywhere, book, request("INC-9"))
+    lifted = "lifted by `lastgood thaw dataset:transactions`"
+    assert [gate.why for gate in gated.gates if gate.says is Mode.ask] == [
+        f"dataset:transactions is frozen, INC-3: it is bad; {lifted}"
+    ]
+    assert consult(anywhere, book, request("INC-9", person="bob")).mode is Mode.run
+    assert consult(anywhere, book, request("INC-9", subject="model:fraud")).mode is Mode.run
+    anywhere.append(e.Thawed(asset="dataset:transactions", why="mended"), actor="person:bob", subject=AUTOMATION)
+    assert consult(anywhere, book, request("INC-9")).mode is Mode.run
+
+
 def test_a_pause_between_decision_and_change(ledger: Ledger, book: Playbook) -> None:
     """What was let through is asked again right before the change, and then no intent is put on the record."""
     incident = opened(ledger)

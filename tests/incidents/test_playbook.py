@@ -182,6 +182,17 @@ BROKEN = {
     "a hold-down of no severity": ("{1: 0, 2: 0, 3: 0, 4: 0}", "{1: 0, 5: 0}", "limits.hold_down_seconds.5"),
     "a bound above 1": ("run_from: 0.5", "run_from: 50", "autonomy.run_from"),
     "bounds the wrong way round": ("ask_from: 0.1", "ask_from: 0.9", "autonomy: ask_from is above run_from"),
+    "a secret of a catalog": (
+        "datasets:\n  transactions",
+        "catalogs: {lake: {type: rest, token: '1'}}\ndatasets:\n  transactions",
+        "catalogs.lake: token holds a secret",
+    ),
+    "a password in the address of a catalog": (
+        "datasets:\n  transactions",
+        "catalogs: {lake: {uri: 'postgresql://me:word@host/db'}}\ndatasets:\n  transactions",
+        "catalogs.lake: uri holds a secret",
+    ),
+    "what is done with a bad dataset": ("suite: transactions", "when_bad: panic", "datasets.transactions.when_bad"),
     "a freeze without a zone": (
         "freeze: []",
         "freeze: [{name: x, cron: '* * * * *', lasts_hours: 1}]",

@@ -135,6 +135,8 @@ SENTENCES: list[tuple[Body, str]] = [
         e.Told(channel="pager", title="INC-7", delivered=False, why="LASTGOOD_CHANNEL_PAGER is not set"),
         "could not tell pager: INC-7 (LASTGOOD_CHANNEL_PAGER is not set)",
     ),
+    (e.Froze(asset="dataset:transactions", why="it is bad"), "dataset:transactions frozen: it is bad"),
+    (e.Thawed(asset="model:fraud", why="mended"), "model:fraud may be changed again: mended"),
     (e.Paused(why="a deployment"), "automation paused: a deployment"),
     (e.Unpaused(why="it is through"), "automation goes on: it is through"),
     (

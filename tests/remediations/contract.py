@@ -15,6 +15,7 @@ import pytest
 from incidents.ledger import Ledger
 from incidents.models import Plan
 from remediations.base import Remediation
+from remediations.datasets.git_branch import GitBranch
 
 #: Set by what stands for another machine: its calls are not the action's.
 ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
@@ -78,7 +79,8 @@ class Line:
     """The line to production: counts what goes over it, dies after so many calls, or lets nothing through.
 
     Every client of ``remediations.clients`` sends through one of three classes, so it does not matter whose it is. A
-    file that is deleted counts as a call as well.
+    file that is deleted counts as a call as well, and so does a look or a commit by Git, or by the library of
+    a table's format.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -86,12 +88,20 @@ class Line:
         self._last: int | None = None
         self._open = True
         from botocore.httpsession import URLLib3Session
+        from deltalake import DeltaTable
+        from pyiceberg.catalog.sql import SqlCatalog
         from requests.adapters import HTTPAdapter
 
         for kind, name, away in [
             (URLLib3Session, "send", ConnectionRefusedError),
             (HTTPAdapter, "send", ConnectionRefusedError),
             (httpx.HTTPTransport, "handle_request", httpx.ConnectError),
+            (DeltaTable, "__init__", ConnectionRefusedError),
+            (DeltaTable, "restore", ConnectionRefusedError),
+            (GitBranch, "fetch", ConnectionRefusedError),
+            (GitBranch, "push", ConnectionRefusedError),
+            (SqlCatalog, "load_table", ConnectionRefusedError),
+            (SqlCatalog, "commit_table", ConnectionRefusedError),
         ]:
             patch.setattr(kind, name, self._through(getattr(kind, name), away))
         patch.setattr(Path, "unlink", self._through(Path.unlink, PermissionError))

@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from pydantic import ValidationError
 
 from remediations.base import Conflict
-from remediations.datasets.base import DataObject, Manifest, NotPublished, Pointer
+from remediations.datasets.base import DataObject, DatasetStore, Manifest, NotPublished, Pointer
 from remediations.datasets.directory import DirectoryStore
 
 T0 = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -44,6 +44,7 @@ class Moves(RuleBasedStateMachine):
     def start(self) -> None:
         """An empty store, and a model of it."""
         self.home = tempfile.TemporaryDirectory(prefix="lastgood-law-")
+        self.store: DatasetStore
         self.store, self.versions = filled(Path(self.home.name))
         self.model: Pointer | None = None
 
@@ -75,11 +76,14 @@ class Moves(RuleBasedStateMachine):
     @invariant()
     def what_is_stored_is_what_the_model_says(self) -> None:
         """Read back after every step, by a store that knows nothing of the moves."""
-        fresh = DirectoryStore("transactions", self.store.folder)
         try:
-            assert fresh.current() == self.model
+            assert self.fresh().current() == self.model
         except NotPublished:
             assert self.model is None
+
+    def fresh(self) -> DatasetStore:
+        """A store that knows nothing of the moves."""
+        return DirectoryStore("transactions", Path(self.home.name) / "store")
 
     def teardown(self) -> None:
         """Leave nothing behind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from remediations import clients
 from remediations.base import Conflict
-from remediations.datasets import open_store
+from remediations.datasets import ADDRESSES, open_store
 from remediations.datasets.base import (
     Damaged,
     DataObject,
@@ -395,11 +396,13 @@ def test_what_cannot_be_a_version_is_refused(store: ContentStore, tmp_path: Path
         "s3://b/p?x=1",
         "s3+versions://b/",
         "s3+x://b/p",
+        "s3+delta://b/",
+        "file+delta://host/p",
     ],
 )
 def test_other_addresses_are_refused(uri: str) -> None:
     """The message says which addresses are understood."""
-    with pytest.raises(ValueError, match=r"s3://bucket/prefix, s3\+versions://bucket/prefix or file:///absolute/path"):
+    with pytest.raises(ValueError, match=re.escape(", ".join(ADDRESSES))):
         open_store(uri, "transactions")
 
 
