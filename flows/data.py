@@ -18,7 +18,8 @@ async def data(case: Case) -> Outcome:
     1. Confirm with the dataset's suite that its current version is bad.
     2. Find the models in production that learned from that version.
     3. Where the playbook says so, take the bad rows out of the current version, and see what is left pass its suite.
-    4. Otherwise bring the dataset back to the newest version verified good that passes its suite of today.
+    4. Otherwise bring the dataset back to the newest version verified good that passes its suite of today; not where
+       it is only late, for no earlier version is fresher.
     5. Bring each of those models back to the newest version verified good that learned from nothing bad,
        see its service answer with it, and see its metric recover.
     6. Otherwise hand over to the data engineer, with all that was seen.
@@ -33,11 +34,15 @@ async def data(case: Case) -> Outcome:
     if seen.health is Health.inconclusive:
         return await escalate(case, f"whether {dataset} is bad could not be told: {seen.why}")
 
-    tainted = await trace(case, dataset, str(seen.evidence["version"]))
+    late = bool(seen.evidence.get("late"))
+    tainted = [] if late else await trace(case, dataset, str(seen.evidence["version"]))
 
     fix = await correct(case, dataset)
+    if fix is None and late:
+        return await escalate(case, f"{dataset} is late, and no earlier version is fresher: {seen.why}")
     if fix is None:
-        fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
+        rollback = RollbackDataset(dataset=dataset, because=case.name)
+        fix = await remediate(case, rollback, DatasetCheck(dataset=dataset, timely=False))
     if not fix.done:
         return await escalate(case, fix.why)
     done: list[str] = [fix.why]

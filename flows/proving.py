@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from flows.case import Case
 from flows.checks import DatasetCheck
+from flows.references import reference
 from incidents import events as e
-from incidents import serving
+from incidents import known_good, serving
 from incidents.models import Health, Plan
 from remediations import QuarantineRows, Remediation, RollbackDataset
 from remediations.base import CannotPlan
@@ -40,7 +42,12 @@ def _would_pass(case: Case, action: QuarantineRows, made: Plan) -> None:
     with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
         left = action.divided(str(made.before["version"]), Path(folder)).kept
         try:
-            verdict = validate(declared.suite, left, sample_rows=declared.sample_rows).verdict
+            verdict = validate(
+                declared.suite,
+                left,
+                sample_rows=declared.sample_rows,
+                reference_of=partial(reference, action.dataset, str(made.after["version"])),
+            ).verdict
         except CannotValidate as error:
             raise CannotPlan(f"whether what is left passes could not be told: {error}") from None
     if verdict.health is not Health.healthy:
@@ -68,7 +75,12 @@ def _on_record(case: Case, subject: str, version: str, suite: str) -> bool:
     if settled is None or not isinstance(settled.body, e.Judged):
         return False
     validation = settled.body.verdict.evidence.get("validation")
+    if not isinstance(validation, dict):
+        return False
+    against = validation.get("reference")  # what was good next to something bad may be as bad
+    if against is not None and against not in known_good.versions(case.ledger, subject, Health.healthy):
+        return False
     try:
-        return isinstance(validation, dict) and validation.get("fingerprint") == fingerprint(suite)
+        return validation.get("fingerprint") == fingerprint(suite)
     except CannotValidate:
         return False
