@@ -17,6 +17,7 @@ from flows import proving, references
 from flows.case import Case
 from flows.checks import DatasetCheck, Look
 from flows.data import data
+from incidents.events import Judged
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Status, now
 from incidents.settings import settings
@@ -133,13 +134,11 @@ def test_a_reference_that_cannot_be_read_tells_nothing(versions: Versions, tmp_p
 
 def test_a_verdict_against_what_turned_out_bad_is_asked_for_again(versions: Versions) -> None:
     """The version to go back to passed next to something bad: it is looked at anew before the pointer moves."""
-    versions.publish(5, good=True)
+    oldest = versions.publish(5, good=True)
     first = versions.publish(0, good=True)
     second = versions.publish(0)
     seen = look(second)
     assert seen.verdict.health is Health.healthy
-    from incidents.events import Judged
-
     versions.ledger.append(Judged(version=second, verdict=seen.verdict), actor="test", subject="dataset:compared")
     versions.publish(9)
     incident = opened(versions.ledger, "dataset:compared", Category.data)
@@ -147,15 +146,11 @@ def test_a_verdict_against_what_turned_out_bad_is_asked_for_again(versions: Vers
     assert proving.plan(case, action).after["version"] == second
     assert "judged" not in kinds(versions.ledger, incident)
     judge(versions.ledger, "dataset:compared", first, Health.unhealthy)
-    with pytest.raises(Exception, match="compared"):
-        while proving.plan(case, action).after["version"] == second:
-            raise AssertionError("it passed next to what is bad")
+    assert proving.plan(case, action).after["version"] == oldest
     assert "judged" in kinds(versions.ledger, incident)
 
 
-def test_what_is_late_is_not_called_bad(
-    versions: Versions, prefect_server: object, mlflow_server: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_late_is_not_called_bad(versions: Versions, prefect_server: object, mlflow_server: object) -> None:
     """No earlier version is fresher: a person is asked, the pointer stays, and the version stays one to go back to."""
     versions.publish(0, good=True)
     current = versions.publish(0, age_hours=30, good=True)
