@@ -103,7 +103,7 @@ def ks_p_value(statistic: float, ours: int, theirs: int) -> float:
     scaled = statistic * math.sqrt(ours * theirs / (ours + theirs))
     if scaled < 0.2:  # the series converges slowly there, and it is 1 to twelve digits
         return 1.0
-    return 2 * sum((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
+    return 2 * sum((1.0 if k % 2 else -1.0) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
 
 
 def filled(expected: Sequence[int], seen: Sequence[int]) -> list[float]:

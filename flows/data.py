@@ -17,7 +17,8 @@ async def data(case: Case) -> Outcome:
 
     1. Confirm with the dataset's suite that its current version is bad.
     2. Find the models in production that learned from that version.
-    3. Where the playbook says so, take the bad rows out of the current version, and see what is left pass its suite.
+    3. Where the playbook says so, and in its order: take the bad rows out of the current version, fill in what is
+       missing in it, or run its preprocessing again; see what comes of it pass its suite before it is made current.
     4. Otherwise bring the dataset back to the newest version verified good that passes its suite of today; not where
        it is only late, for no earlier version is fresher.
     5. Bring each of those models back to the newest version verified good that learned from nothing bad,
@@ -37,7 +38,7 @@ async def data(case: Case) -> Outcome:
     late = bool(seen.evidence.get("late"))
     tainted = [] if late else await trace(case, dataset, str(seen.evidence["version"]))
 
-    fix = await correct(case, dataset)
+    fix = await correct(case, dataset, late)
     if fix is None and late:
         return await escalate(case, f"{dataset} is late, and no earlier version is fresher: {seen.why}")
     if fix is None:

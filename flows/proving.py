@@ -12,8 +12,9 @@ from flows.references import reference
 from incidents import events as e
 from incidents import known_good, serving
 from incidents.models import Health, Plan
-from remediations import QuarantineRows, Remediation, RollbackDataset
+from remediations import Remediation, RollbackDataset
 from remediations.base import CannotPlan
+from remediations.correction import Correction
 
 
 def plan(case: Case, action: Remediation) -> Plan:
@@ -26,13 +27,13 @@ def plan(case: Case, action: Remediation) -> Plan:
     """
     while True:
         made = action.plan()
-        if isinstance(action, QuarantineRows) and not made.nothing_to_do:
+        if isinstance(action, Correction) and not made.nothing_to_do:
             _would_pass(case, action, made)
         if not isinstance(action, RollbackDataset) or made.nothing_to_do or _passed(case, action, made):
             return made
 
 
-def _would_pass(case: Case, action: QuarantineRows, made: Plan) -> None:
+def _would_pass(case: Case, action: Correction, made: Plan) -> None:
     """Run the suite over what would be left. It is not published, so nothing of it goes on the record."""
     from expectations.engine import CannotValidate, validate
 
@@ -40,7 +41,7 @@ def _would_pass(case: Case, action: QuarantineRows, made: Plan) -> None:
     if declared.suite is None:
         raise CannotPlan(f"{action.dataset} has no suite in the playbook that could tell whether what is left is good")
     with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
-        left = action.divided(str(made.before["version"]), Path(folder)).kept
+        left = action.corrected(str(made.before["version"]), Path(folder)).kept
         try:
             verdict = validate(
                 declared.suite,
@@ -51,7 +52,7 @@ def _would_pass(case: Case, action: QuarantineRows, made: Plan) -> None:
         except CannotValidate as error:
             raise CannotPlan(f"whether what is left passes could not be told: {error}") from None
     if verdict.health is not Health.healthy:
-        raise CannotPlan(f"without the bad rows it would still not pass: {verdict.why}")
+        raise CannotPlan(f"corrected it would still not pass: {verdict.why}")
 
 
 def _passed(case: Case, action: RollbackDataset, made: Plan) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ def _numbers(values: Any) -> pa.Table:
     return pa.table({"id": range(len(values)), "x": pa.array(values, pa.float64(), from_pandas=False)})
 
 
-def _words(values: list[str | None]) -> pa.Table:
+def _words(values: Sequence[str | None]) -> pa.Table:
     return pa.table({"id": range(len(values)), "x": pa.array(values, pa.string())})
 
 
@@ -142,7 +142,7 @@ def test_ks_is_scipys_but_for_what_lies_inside_a_bin(folder: Path, old: list[flo
 def _counted(spread: Spread, values: list[float]) -> list[int]:
     """The rows in each bin, counted in plain Python."""
     places = np.searchsorted(spread.edges, values, side="left")
-    return np.bincount(places, minlength=len(spread.counts)).tolist()
+    return [int(count) for count in np.bincount(places, minlength=len(spread.counts))]
 
 
 @given(old=NUMBERS, new=st.lists(st.floats(), min_size=1, max_size=80))
