@@ -26,6 +26,8 @@ class World(ABC):
     action: ClassVar[type[Remediation]]
     #: The fixtures that it needs: ``mlflow_server``, ``aws``.
     needs: ClassVar[tuple[str, ...]] = ()
+    #: Whether what it published stays after an undo, where nobody reads it: done again it takes fewer calls.
+    leaves: ClassVar[bool] = False
 
     def __init__(self, ledger: Ledger, fixtures: dict[str, Any]) -> None:
         self.ledger, self.fixtures = ledger, fixtures

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from demo import servers
 from incidents.events import Judged, Scanned
 from incidents.ledger import Ledger
 from incidents.models import Health, Verdict
-from remediations import RevertModel, RollbackDataset
+from remediations import ImputeMissing, RevertModel, RollbackDataset
 from remediations.clients import registry, s3
 from remediations.datasets import open_store
 from tests.remediations.contract import World
@@ -23,6 +26,49 @@ def judge(ledger: Ledger, subject: str, version: str) -> None:
     """Put on the record that a version was verified good."""
     seen = Judged(version=version, verdict=Verdict(health=Health.healthy, why="seen"))
     ledger.append(seen, actor="test", subject=subject)
+
+
+class ImputeMissingWorld(World):
+    """A dataset in S3 with a gap in its current version, and the version before, which was verified good."""
+
+    action = ImputeMissing
+    needs = ("s3_server",)
+    leaves = True
+
+    def declare(self, book: dict[str, Any]) -> None:
+        """A dataset in a place of this test alone, and what fills its gaps."""
+        self.prefix = f"contract-{secrets.token_hex(6)}"
+        fills = {"x": {"last_good": "median"}, "word": {"same": "id"}}
+        rules = {"at_most": 0.5, "columns": fills}
+        book["datasets"] = {"contract": {"store": f"s3://{servers.BUCKET}/{self.prefix}", "impute": rules}}
+
+    def build(self) -> ImputeMissing:
+        """Published, with the second version current, and nothing else there."""
+        self.store = open_store(f"s3://{servers.BUCKET}/{self.prefix}", "contract")
+        for item in s3().list_objects_v2(Bucket=servers.BUCKET, Prefix=f"{self.prefix}/").get("Contents", []):
+            s3().delete_object(Bucket=servers.BUCKET, Key=item["Key"])
+        self.versions = []
+        contents = [([1.0, 2.0, 3.0], ["a", "b", "c"]), ([1.0, None, 3.0], ["a", None, "c"]), ([9.0] * 3, ["z"] * 3)]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "rows.parquet"
+            for number, (x, word) in enumerate(contents, 1):
+                pq.write_table(pa.table({"id": [1, 2, 3], "x": x, "word": word}), file)
+                self.versions.append(self.store.publish([file], at=datetime(2026, 11, number, tzinfo=UTC)).version)
+        self.store.move(self.store.pointer_to(self.versions[1], by="pipeline"), expect=None)
+        judge(self.ledger, "dataset:contract", self.versions[0])
+        return ImputeMissing(dataset="contract", because="a test")
+
+    def state(self) -> Any:
+        """The pointer byte for byte, and the rows that readers get there; what else was published, nobody reads."""
+        body = s3().get_object(Bucket=servers.BUCKET, Key=f"{self.prefix}/current")["Body"].read()
+        with tempfile.TemporaryDirectory() as folder:
+            [file] = self.store.fetch(self.store.current().version, Path(folder))
+            return body, pq.read_table(file).to_pydict()
+
+    def meddle(self) -> None:
+        """A pipeline moves the pointer on."""
+        theirs = self.store.pointer_to(self.versions[2], by="pipeline")
+        self.store.move(theirs, expect=self.store.current())
 
 
 class RevertModelWorld(World):
@@ -99,4 +145,9 @@ class RollbackDatasetWorld(World):
 
 
 #: Every action needs at least one; a test holds this against ``remediations.ALL``.
-WORLDS: tuple[type[World], ...] = (*INFRASTRUCTURE, RevertModelWorld, RollbackDatasetWorld)
+WORLDS: tuple[type[World], ...] = (
+    *INFRASTRUCTURE,
+    ImputeMissingWorld,
+    RevertModelWorld,
+    RollbackDatasetWorld,
+)
