@@ -145,7 +145,7 @@ def _counted(spread: Spread, values: list[float]) -> list[int]:
     return [int(count) for count in np.bincount(places, minlength=len(spread.counts))]
 
 
-@given(old=NUMBERS, new=st.lists(st.floats(), min_size=1, max_size=80))
+@given(old=NUMBERS, new=st.lists(st.floats() | st.sampled_from([math.nan, 0.0, 5.0]), min_size=1, max_size=80))
 @settings(max_examples=40, deadline=None)
 def test_duckdb_counts_what_python_counts(judge: Judge, folder: Path, old: list[float], new: list[float]) -> None:
     """For any numbers, infinite ones and none too, in two files: the rows of each bin, and what is missing."""

@@ -26,6 +26,7 @@ from remediations.base import Conflict
 from remediations.clients import registry
 from remediations.datasets import DatasetStore, open_store
 from tests.flows.kit import ROOT, ChangePlaybook, System, judge, kinds, opened, run
+from tests.flows.test_warm_worker import until
 
 #: Deploys a flow of ``job_flows`` with some of its parameters, and returns its name.
 Deploy = Callable[..., str]
@@ -148,6 +149,7 @@ def test_what_outlives_its_time_is_neither_failed_nor_done(
     declare(change_playbook, deployment, seconds=0.5)
     plan = ACTION.plan()
     ACTION.apply(plan)
+    until(lambda: states(deployment) == ["Running"], "the run has begun")
     verdict = ACTION.verify(plan)
     assert (verdict.health, "has not ended yet" in verdict.why) == (Health.inconclusive, True)
     ACTION.undo(plan)
@@ -221,6 +223,7 @@ def test_a_training_that_outlives_its_time_is_left_to_a_person(
     assert outcome.status is Status.escalated
     assert "has not ended yet" in outcome.why
     assert system.alias == system.model_broken
+    until(lambda: states(deployment) == ["Running"], "the training has begun")
     [attempt] = find(ledger, names[-1]).attempts
     RetrainModel.model_validate(attempt.plan.parameters).undo(attempt.plan)
     (tmp_path / "go").touch()
