@@ -6,10 +6,12 @@ So the same name is the same run: asked for twice, also after a crash, it runs o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from pydantic import JsonValue
 
 from incidents import launch
+from remediations.base import Conflict
 
 #: How long a run that is told to stop may take to end, in seconds: until then it can still make something.
 STOPS = 60.0
@@ -19,7 +21,7 @@ def run(deployment: str, job: str, parameters: dict[str, str], seconds: float) -
     """Start the job unless it was, and wait until it has ended, or for so long: then it goes on, and nobody waits.
 
     Raises:
-        NotLaunched: Prefect is away, has no such deployment, or refused the parameters.
+        Conflict: Prefect is away, has no such deployment, or refused the parameters.
     """
     asyncio.run(_run(deployment, job, parameters, seconds))
 
@@ -40,11 +42,12 @@ def stop(job: str) -> None:
 
 async def _run(deployment: str, job: str, parameters: dict[str, str], seconds: float) -> None:
     given: dict[str, JsonValue] = {**parameters}
-    started = await launch.launch(deployment, given, key=job, name=job)
     try:
+        started = await launch.launch(deployment, given, key=job, name=job)
+    except launch.NotLaunched as error:
+        raise Conflict(f"{job} was not started: {error}") from error
+    with contextlib.suppress(TimeoutError, launch.NotLaunched):  # whoever verifies finds it under way, or cannot tell
         await launch.wait(started, seconds)
-    except TimeoutError:
-        return  # whoever verifies finds it under way
 
 
 async def _under_way(job: str) -> bool:

@@ -17,8 +17,8 @@ from demo.transactions import break_feed, generate, write_parquet
 from flows.data import data
 from flows.model import model
 from incidents import known_good
+from incidents.events import Conflicted
 from incidents.incident import find
-from incidents.launch import NotLaunched
 from incidents.ledger import Ledger
 from incidents.models import Category, Health, Status
 from remediations import RerunPreprocessing, RetrainModel
@@ -173,11 +173,18 @@ def test_the_world_moved_on_so_nothing_is_made_anew(
     assert states(deployment) == []
 
 
-def test_a_deployment_that_is_not_there_says_so(kept: DatasetStore, pool: str, change_playbook: ChangePlaybook) -> None:
-    """A name that Prefect does not know is no run that failed."""
+def test_a_deployment_that_is_not_there_keeps_no_rollback_back(
+    kept: DatasetStore, ledger: Ledger, pool: str, change_playbook: ChangePlaybook
+) -> None:
+    """A name that Prefect does not know is on the record, and the next step of the section is taken."""
     declare(change_playbook, "preprocess/nowhere")
-    with pytest.raises(NotLaunched, match="no deployment preprocess/nowhere"):
-        ACTION.apply(ACTION.plan())
+    incident = opened(ledger, "dataset:transactions", Category.data)
+    broken = kept.current().version
+    outcome = run(data, incident)
+    assert outcome.status is Status.resolved, outcome.why
+    assert kept.current().version != broken
+    [told] = [event.body.why for event in ledger.events(incident=incident) if isinstance(event.body, Conflicted)]
+    assert "no deployment preprocess/nowhere" in told
 
 
 @pytest.fixture
