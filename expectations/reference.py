@@ -65,13 +65,10 @@ def _spread(connection: Any, table: str, column: str, kind: str) -> Spread | Non
 
 
 def _edges(connection: Any, table: str, value: str) -> list[float]:
-    """The percentiles; one that repeats has an edge right below it as well, and so a bin of its own.
-
-    So has the smallest: what comes below all that was there is seen.
-    """
+    """The percentiles; one that repeats has an edge right below it as well, and so a bin of its own."""
     shares = ", ".join(f"{place}/{PERCENTILES}" for place in range(PERCENTILES + 1))
     asked = f"SELECT quantile_disc(value, [{shares}]) FROM (SELECT {value} AS value FROM {table})"  # noqa: S608  # quoted
     found = [one for one in connection.exec_driver_sql(asked).scalar_one() or [] if math.isfinite(one)]
-    repeated = {low for low, high in pairwise(found) if low == high} | set(found[:1])
+    repeated = {low for low, high in pairwise(found) if low == high}
     below = {math.nextafter(one, -math.inf) for one in repeated}
     return sorted({*found, *(one for one in below if math.isfinite(one))})

@@ -111,7 +111,7 @@ def test_what_is_made_anew_and_bad_stays_out(
 ) -> None:
     """It does not pass, so the pointer never names it; the dataset goes back to what was good."""
     declare(change_playbook, deploy("preprocess", bad=True, seed=4))
-    good = kept.versions()[0] if kept.current().version == kept.versions()[1] else kept.versions()[1]
+    [good] = set(kept.versions()) - {kept.current().version}
     incident = opened(ledger, "dataset:transactions", Category.data)
     outcome = run(data, incident)
     assert outcome.status is Status.resolved, outcome.why
