@@ -102,6 +102,7 @@ def test_what_is_found_bad_is_no_reference_any_more(versions: Versions) -> None:
     first, second = versions.publish(0, good=True), versions.publish(5, good=True)
     versions.publish(5)
     assert look().verdict.health is Health.healthy
+    assert "no version before it" in look(first).verdict.why, "what came later is no reference"
     judge(versions.ledger, "dataset:compared", second, Health.unhealthy)
     assert f"against {first}" in look().verdict.why
 
