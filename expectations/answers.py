@@ -68,11 +68,24 @@ def error_of(result: Any) -> str:
     return " ".join("; ".join(raised).split())[:_LONGEST_TEXT]
 
 
+def not_asked(entry: Any, why: str) -> Any:
+    """Great Expectations' result of an expectation that was not to be asked: no answer, and the reason."""
+    from great_expectations.core import ExpectationValidationResult
+
+    return ExpectationValidationResult(
+        success=False,
+        expectation_config=entry.configuration,
+        exception_info={"raised_exception": True, "exception_message": f"not asked: {why}", "exception_traceback": ""},
+    )
+
+
 def as_json(result: Any) -> dict[str, Any]:
     """One result as plain JSON: no numpy types, no NaN, no traceback."""
     error = error_of(result)
     config = result.expectation_config.to_json_dict()
     config["kwargs"].pop("batch_id", None)  # there is one batch, and its id says nothing
+    if isinstance(reference := config["kwargs"].get("reference"), Mapping):
+        config["kwargs"]["reference"] = {"version": reference.get("version")}  # its bins are long, and on file
     return {
         "success": bool(result.success),
         "expectation_config": _plain({key: config[key] for key in config if key != "id"}),
@@ -142,7 +155,20 @@ def _observed(config: Mapping[str, Any], result: Mapping[str, Any]) -> str:
             for share, value, between, met in parts
             if not met
         )
+    if "threshold" in kwargs:
+        return f"{figure} is {_number(seen)}, above {_number(kwargs['threshold'])}{_against(result['details'])}"
+    if "hours" in kwargs:
+        return f"the newest is {seen:.1f} hours old instead of at most {_number(kwargs['hours'])}"
+    if "rows_of_reference" in (details := result.get("details") or {}):
+        before = f"{details['rows_of_reference']} of {details['reference']}"
+        return f"{details['rows']} rows are {_number(seen)} times the {before}"
     return f"{figure} is {_number(seen)} instead of {span or wanted}"
+
+
+def _against(details: Mapping[str, Any]) -> str:
+    """What it was compared with, and where it changed most."""
+    changed = [f"{one['bin']} from {one['reference']:.1%} to {one['seen']:.1%}" for one in details.get("changed", [])]
+    return f", against {details['reference']}" + (f": {'; '.join(changed)}" if changed else "")
 
 
 def _span(low: Any, high: Any) -> str:

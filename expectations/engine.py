@@ -12,69 +12,26 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import JsonValue
-
 import expectations
-from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, shortened
+from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, not_asked, shortened
 from expectations.asking import ask
+from expectations.comparing import ReferenceOf, prepared
 from expectations.parquet import draw, opened
 from expectations.progress import watched
 from expectations.sampling import divided
-from incidents.models import Frozen, Health, Verdict, digest, now
+from expectations.validation import Validation
+from incidents.models import digest, now
 
 __all__ = ["CannotValidate", "Failure", "Validation", "declare", "entries", "fingerprint", "validate"]
 
 #: The longest list that a stored result holds, unless the caller asks for a longer sample.
 _LONGEST_LIST = 50
 _SUITE_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-class Validation(Frozen):
-    """What a suite found in one version of a dataset."""
-
-    suite: str
-    #: Of the suite as it was then; ``fingerprint`` says it as it is now.
-    fingerprint: str = ""
-    #: Rows in all files together.
-    rows: int
-    #: How many of them were looked at, where it was a sample; None where it was all of them.
-    sampled: int | None = None
-    #: How many expectations the suite has, and how many of them were really evaluated.
-    expectations: int
-    evaluated: int
-    #: The worst first.
-    failures: tuple[Failure, ...]
-    #: Great Expectations' validation result, its lists cut short; ``docs.render`` makes a page of it.
-    result: dict[str, JsonValue]
-
-    @property
-    def verdict(self) -> Verdict:
-        """Unhealthy by a critical failure, inconclusive without an answer, healthy otherwise."""
-        evidence = self.model_dump(mode="json", exclude={"result"})
-        of = "" if self.sampled is None else f", sampled {self.sampled} of {self.rows} rows"
-
-        def say(health: Health, why: str) -> Verdict:
-            return Verdict(health=health, why=f"{self.suite}{of}: {why}", evidence=evidence)
-
-        bad = [one for one in self.failures if not one.error]
-        unknown = [one for one in self.failures if one.error]
-        critical = [one for one in bad if one.severity == "critical"]
-        unanswered = [one for one in unknown if one.severity == "critical"]
-        if not self.rows or self.sampled == 0:
-            return say(Health.inconclusive, "there are no rows, and no data is not health")
-        if critical:
-            return say(Health.unhealthy, _few(critical))
-        if unanswered:
-            return say(Health.inconclusive, f"could not evaluate {_few(unanswered)}")
-        if not self.evaluated or self.evaluated + len(unknown) != self.expectations:
-            return say(Health.inconclusive, f"only {self.evaluated} of {self.expectations} expectations evaluated")
-        met = f"{self.rows} rows meet {self.evaluated - len(bad)} of {self.expectations} expectations"
-        rest = bad + unknown
-        return say(Health.healthy, f"{met}; not critical: {_few(rest)}" if rest else met)
 
 
 def declare(name: str, entries: Sequence[Any]) -> Any:
@@ -98,12 +55,22 @@ def declare(name: str, entries: Sequence[Any]) -> Any:
     return ExpectationSuite(name, expectations=list(entries), meta={"declared": len(entries)})
 
 
-def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows: int | None = None) -> Validation:
+def validate(
+    suite: str,
+    files: Sequence[Path],
+    *,
+    sample: int = 20,
+    sample_rows: int | None = None,
+    reference_of: ReferenceOf | None = None,
+    moment: datetime | None = None,
+) -> Validation:
     """Run the suite ``expectations.<suite>`` over Parquet files that together are one version of a dataset.
 
     Failures come with at most ``sample`` keys of rows. Validations in several threads do not touch one another.
     Of a version with more rows than ``sample_rows``, about so many are looked at where that can tell; whether a value
     repeats, how many rows there are and the like are asked of all rows all the same.
+    What compares with the version last verified good is asked where ``reference_of`` knows one, what says how fresh
+    the data is where there is a ``moment``; elsewhere they are skipped, and the verdict says so.
 
     Raises:
         CannotValidate: no such suite, a suite that lost an entry, or files that DuckDB can't read.
@@ -111,37 +78,45 @@ def validate(suite: str, files: Sequence[Path], *, sample: int = 20, sample_rows
     from great_expectations import __version__ as version
 
     module = _load(suite)
-    asked = _entries(suite, module)
+    declared = _entries(suite, module)
+    asked, skipped, reference = prepared(declared, reference_of, moment)
     with opened(files) as (execution, rows, columns):
         keys = [module.KEY] if module.KEY in columns else []
-        parts: Mapping[str, Mapping[int, Any]] = {"data": dict(enumerate(asked))}
+        wanted = {position: entry for position, entry in enumerate(asked) if position not in skipped}
+        parts: Mapping[str, Mapping[int, Any]] = {"data": wanted}
         sampled = None
         if sample_rows is not None and sample_rows < rows:
-            sampled, parts = draw(execution, files, rows, sample_rows), divided(asked)
-        told: dict[int, Any] = {}
+            sampled, parts = draw(execution, files, rows, sample_rows), divided(wanted)
+        told: dict[int, Any] = {position: not_asked(asked[position], why) for position, why in skipped.items()}
         with watched(execution, suite):
             for table, part in parts.items():
                 told |= ask(execution, table, part, sample=sample, keys=keys)
         answers = [told[position] for position in range(len(asked))]
     plain = [as_json(answer) for answer in answers]
-    failures = [failure(answer, module.KEY, sample) for answer in plain if not answer["success"]]
+    failures = [
+        failure(answer, module.KEY, sample)
+        for position, answer in enumerate(plain)
+        if position not in skipped and not answer["success"]
+    ]
     return Validation(
         suite=suite,
-        fingerprint=_fingerprint(asked),
+        fingerprint=_fingerprint(declared),
         rows=rows,
         sampled=sampled,
         expectations=len(asked),
         evaluated=sum(not error_of(answer) for answer in answers),
+        skipped=tuple(skipped.values()),
+        reference=reference,
         failures=tuple(sorted(failures, key=lambda one: one.badness)),
         result={
             "success": not failures,
             "suite_name": suite,
             "results": [shortened(answer, max(sample, _LONGEST_LIST)) for answer in plain],
             "statistics": {
-                "evaluated_expectations": len(plain),
-                "successful_expectations": len(plain) - len(failures),
+                "evaluated_expectations": len(wanted),
+                "successful_expectations": len(wanted) - len(failures),
                 "unsuccessful_expectations": len(failures),
-                "success_percent": 100 * (1 - len(failures) / len(plain)) if plain else None,
+                "success_percent": 100 * (1 - len(failures) / len(wanted)) if wanted else None,
             },
             "meta": {
                 "great_expectations_version": version,
@@ -196,9 +171,3 @@ def _entries(suite: str, module: ModuleType) -> list[Any]:
             "build it with expectations.engine.declare, which lets none be dropped"
         )
     return list(built.expectations)
-
-
-def _few(failures: Sequence[Failure]) -> str:
-    """The worst few in one line, and how many more there are."""
-    shown = "; ".join(str(one) for one in failures[:3])
-    return shown + (f"; and {len(failures) - 3} more" if len(failures) > 3 else "")

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from expectations.bins import counted, counting
+
 #: DuckDB's types of columns that hold numbers, and of those whose values have an order that a range can speak of.
 _NUMBERS = frozenset(
     {f"{sign}{size}INT" for sign in ("", "U") for size in ("TINY", "SMALL", "BIG", "HUGE")}
@@ -159,6 +161,13 @@ def _quantiles(column: str, kind: str, options: Mapping[str, Any]) -> Figure | N
     return Figure(f"quantile_disc({column}, [{listed}])")
 
 
+def _bins(column: str, kind: str, options: Mapping[str, Any]) -> Figure | None:
+    """Rows in each bin of a reference."""
+    edges, values = options.get("edges", ()), options.get("values", ())
+    asked = counting(column, kind, edges, values)
+    return None if asked is None else Figure(asked, read=lambda answer: counted(answer, edges, values))
+
+
 #: Metric of a column -> the options that are known of it, and how it is written.
 _COLUMN: dict[str, tuple[tuple[str, ...], _Writer]] = {
     "column_values.nonnull.unexpected_count": ((), _of("count(*) - count({})")),
@@ -174,4 +183,5 @@ _COLUMN: dict[str, tuple[tuple[str, ...], _Writer]] = {
     "column.sum": ((), _of("sum({})", _NUMBERS)),
     "column.min": ((), _of("min({})")),
     "column.max": ((), _of("max({})")),
+    "column.bin_counts": (("edges", "values"), _bins),
 }

@@ -9,9 +9,11 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+from expectations.learned import MODULE
 from expectations.parquet import opened
 
 #: So many different texts, or fewer, are taken for all that there are, where they repeat as often as below.
@@ -23,8 +25,17 @@ NAMES = 100
 ROOM = 0.25
 MEAN = 0.5
 
+#: The customary limits of what changes by chance: a larger PSI is a large shift, and these of the others are of note.
+PSI = 0.25
+KS = 0.1
+KL = 0.1
+#: The newest time may be so many times as old as it was on publishing, and so many hours at the least.
+AGE = 2
+HOURS = 24
+
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _BROKEN = ("FLOAT", "DOUBLE")
+_TIMES = ("DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE")
 
 
 @dataclass(frozen=True)
@@ -46,9 +57,16 @@ class Column:
         """Whether no value is missing and none repeats, in a column that can name rows."""
         return self.nulls == 0 and self.distinct == self.rows and self.type in ("VARCHAR", "UUID", *_WHOLE)
 
+    @property
+    def names_something(self) -> bool:
+        """Whether its numbers stand for customers or the like, and not for how much of something there is."""
+        return self.type in _WHOLE and self.distinct > NAMES
 
-def learn(name: str, files: Sequence[Path], source: str) -> str:
+
+def learn(name: str, files: Sequence[Path], source: str, published_at: datetime | None = None) -> str:
     """The text of a suite's module that the files pass; ``source`` says in it what it was learned from.
+
+    How fresh it is to be is learned from how fresh it was when it was published.
 
     Raises:
         CannotValidate: the files can't be read.
@@ -57,8 +75,8 @@ def learn(name: str, files: Sequence[Path], source: str) -> str:
         types = {row[0]: row[1] for row in connection.exec_driver_sql("DESCRIBE data").fetchall()}
         columns = [_seen(connection, column, kind, rows) for column, kind in types.items()]
     key = next((one.name for one in columns if one.unique), columns[0].name)
-    lines = [line for one in columns for line in _expectations(one)]
-    return _MODULE.format(
+    lines = [line for one in columns for line in _expectations(one)] + _fresh(columns, published_at)
+    return MODULE.format(
         source=source,
         name=_text(name),
         key=_text(key),
@@ -74,6 +92,8 @@ def _seen(connection: Any, name: str, kind: str, rows: int) -> Column:
     numbers = kind in (*_WHOLE, *_BROKEN)
     finite = f"CASE WHEN isfinite({column}::DOUBLE) THEN {column} END"
     figures = f"min({finite}), max({finite}), avg({finite})" if numbers else "NULL, NULL, NULL"
+    if kind in _TIMES:
+        figures = f"min({column}), max({column}), NULL"
     asked = f"SELECT count(*) - count({column}), count(DISTINCT {column}), {figures} FROM data"  # noqa: S608  # quoted
     nulls, distinct, low, high, mean = connection.exec_driver_sql(asked).fetchone()
     values: tuple[str, ...] = ()
@@ -97,14 +117,41 @@ def _expectations(seen: Column) -> list[str]:
         told.append(_call("ValuesToBeInSet", seen, value_set=list(seen.values)))
     if seen.type == "BOOLEAN" and seen.distinct > 1:
         told.append(_call("UniqueValueCountToBeBetween", seen, min_value=2))
-    if seen.low is not None and not seen.unique:
-        names_something = seen.type in _WHOLE and seen.distinct > NAMES
-        told.append(_call("ValuesToBeBetween", seen, warning=names_something, **_range(seen)))
-        if seen.mean and not names_something:
+    if seen.low is not None and seen.type not in _TIMES and not seen.unique:
+        told.append(_call("ValuesToBeBetween", seen, warning=seen.names_something, **_range(seen)))
+        if seen.mean and not seen.names_something:
             low, high = sorted([seen.mean * (1 - MEAN), seen.mean * (1 + MEAN)])
-            ends = {"min_value": _short(low), "max_value": _short(high)}
+            ends: dict[str, Any] = {"min_value": _short(low), "max_value": _short(high)}
             told.append(_call("MeanToBeBetween", seen, warning=True, **ends))
-    return told
+    return told + _drift(seen)
+
+
+def _drift(seen: Column) -> list[str]:
+    """How much a column may differ from what the version last verified good has in it."""
+    if seen.values or (seen.type == "BOOLEAN" and seen.distinct > 1):
+        kl = _call("KlToBeLessThan", seen, of="drift", warning=True, threshold=KL)
+        return [_call("PsiToBeLessThan", seen, of="drift", threshold=PSI), kl]
+    if seen.mean is not None and not seen.unique and not seen.names_something:
+        ks = _call("KsToBeLessThan", seen, of="drift", warning=True, threshold=KS)
+        return [_call("PsiToBeLessThan", seen, of="drift", threshold=PSI), ks]
+    return []
+
+
+def _fresh(columns: Sequence[Column], published_at: datetime | None) -> list[str]:
+    """How old the newest time may be: of the column that was freshest on publishing, and not ahead of it."""
+    times = [(_moment(one.high), one) for one in columns if one.type in _TIMES and one.high is not None]
+    past = [(moment, one) for moment, one in times if published_at and moment <= published_at]
+    if published_at is None or not past:
+        return []
+    moment, seen = max(past, key=lambda found: found[0])
+    hours = max(HOURS, math.ceil(AGE * ((published_at - moment) / timedelta(hours=1))))
+    return [_call("AgeToBeLessThan", seen, of="arrival", warning=True, hours=hours)]
+
+
+def _moment(time_or_day: Any) -> datetime:
+    """A time of DuckDB's, in UTC where it says no zone."""
+    moment = time_or_day if isinstance(time_or_day, datetime) else datetime.combine(time_or_day, time())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _range(seen: Column) -> dict[str, Any]:
@@ -123,10 +170,10 @@ def _short(number: float) -> float:
     return float(f"{number:.3g}")
 
 
-def _call(what: str, seen: Column, *, warning: bool = False, **options: Any) -> str:
+def _call(what: str, seen: Column, *, of: str = "gxe", warning: bool = False, **options: Any) -> str:
     given = "".join(f", {name}={_python(value)}" for name, value in options.items())
     severity = "warning" if warning else "critical"
-    return f'gxe.ExpectColumn{what}(column={_text(seen.name)}{given}, severity="{severity}")'
+    return f'{of}.ExpectColumn{what}(column={_text(seen.name)}{given}, severity="{severity}")'
 
 
 def _python(value: Any) -> str:
@@ -136,47 +183,3 @@ def _python(value: Any) -> str:
 def _text(text: str) -> str:
     """A text as Python writes it, in double quotes."""
     return json.dumps(text, ensure_ascii=False)
-
-
-_MODULE = '''"""What good data is, learned from {source}: read it and correct it before it decides anything."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from expectations.engine import declare
-
-if TYPE_CHECKING:
-    from great_expectations import ExpectationSuite
-
-NAME = {name}
-#: The column that names a row in samples of failing rows.
-KEY = {key}
-
-#: The columns in their order, each with the type that DuckDB reads from Parquet.
-TYPES = {{
-{types}}}
-
-
-def suite() -> ExpectationSuite:
-    """The expectations of one published version."""
-    import great_expectations.expectations as gxe
-
-    def differs(column: str, kind: str) -> str:
-        name, wanted = column.replace('"', '""'), kind.replace("'", "''")
-        return f"typeof(\\"{{name}}\\") <> '{{wanted}}'"
-
-    wrong = " OR ".join(differs(column, kind) for column, kind in TYPES.items())
-    return declare(
-        NAME,
-        [
-            gxe.ExpectTableColumnsToMatchOrderedList(column_list=list(TYPES), severity="critical"),
-            gxe.UnexpectedRowsExpectation(
-                description="every column has its type",
-                unexpected_rows_query="SELECT * FROM {{batch}} WHERE " + wrong,  # noqa: S608  # constants
-                severity="critical",
-            ),
-            gxe.ExpectTableRowCountToBeBetween(min_value={least}, max_value={most}, severity="critical"),
-{lines}        ],
-    )
-'''

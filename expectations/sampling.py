@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 #: About single rows, or about an average or a share that some of the rows have much like all of them. Whatever is not
@@ -28,14 +28,17 @@ OF_A_SAMPLE = frozenset(
         "stdev_to_be_between",
         "quantile_values_to_be_between",
         "proportion_of_non_null_values_to_be_between",
+        "psi_to_be_less_than",
+        "ks_to_be_less_than",
+        "kl_to_be_less_than",
     )
 )
 
 
-def divided(entries: Sequence[Any]) -> Mapping[str, Mapping[int, Any]]:
-    """The entries of a suite by the view that each is asked of: ``data`` has all rows, ``drawn`` the sample."""
+def divided(entries: Mapping[int, Any]) -> Mapping[str, Mapping[int, Any]]:
+    """The entries by the view that each is asked of: ``data`` has all rows, ``drawn`` the sample."""
     parts: dict[str, dict[int, Any]] = {"data": {}, "drawn": {}}
-    for position, entry in enumerate(entries):
+    for position, entry in entries.items():
         parts["drawn" if _type(entry) in OF_A_SAMPLE else "data"][position] = entry
     return parts
 

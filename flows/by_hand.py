@@ -13,6 +13,7 @@ from pydantic import Field
 from flows import correcting, proving
 from flows.case import Case, Outcome, begin, ended, step
 from flows.checks_of import check_of
+from flows.rerunning import rerun
 from flows.steps import escalate, remediate, resolve, undo
 from incidents import events as e
 from incidents.agreement import agreed
@@ -21,7 +22,7 @@ from incidents.ledger import ledger
 from incidents.models import Plan, Severity
 from incidents.playbook import playbook
 from incidents.redaction import redact
-from remediations import ALL, Remediation
+from remediations import ALL, Remediation, RerunPreprocessing
 
 Do = Literal["plan", "apply", "undo"]
 Who = Annotated[str, Field(min_length=2, max_length=60)]
@@ -83,11 +84,14 @@ async def _show(action: Remediation) -> Any:
 
 
 async def _apply(case: Case, action: Remediation) -> Any:
-    check = check_of(action.subject()) if action.heals else None
-    fix = await remediate(case, action, check)
+    if isinstance(action, RerunPreprocessing):
+        fix, healed = await rerun(case, action), True
+    else:
+        check = check_of(action.subject()) if action.heals else None
+        fix, healed = await remediate(case, action, check), check is not None
     if not fix.done:
         return ended(await escalate(case, fix.why))
-    return await _done(case, action, fix.why, healed=check is not None)
+    return await _done(case, action, fix.why, healed=healed)
 
 
 async def _undo(case: Case, action: Remediation) -> Any:

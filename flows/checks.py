@@ -11,9 +11,10 @@ from typing import Any, Protocol
 
 import httpx
 
+from flows.references import reference
 from incidents import moves
 from incidents.ledger import ledger
-from incidents.models import Frozen, Health, Verdict
+from incidents.models import Frozen, Health, Verdict, now
 from incidents.playbook import Model, Sample, playbook
 from incidents.settings import settings
 from remediations import pointers, scoring
@@ -60,6 +61,8 @@ class DatasetCheck(Frozen):
     dataset: str
     #: None: the one that is current at that moment.
     version: str | None = None
+    #: Whether it has to be fresh as well; what is gone back to is not.
+    timely: bool = True
     #: A version's content never changes, so neither does what the suite says of it.
     patient: bool = False
     consecutive: int = 1
@@ -82,18 +85,25 @@ class DatasetCheck(Frozen):
         with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
             try:
                 files = store.fetch(version, Path(folder))
-                validation = validate(declared.suite, files, sample_rows=declared.sample_rows)
+                validation = validate(
+                    declared.suite,
+                    files,
+                    sample_rows=declared.sample_rows,
+                    reference_of=partial(reference, self.dataset, version),
+                    moment=now() if self.timely and self.version is None else None,
+                )
             except CannotValidate as error:
                 return Look(subject=self.subject, verdict=_inconclusive(str(error)), version=version)
         page = settings().home / "data_docs" / f"{self.dataset}-{version}.html"
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(render(validation), encoding="utf-8")
-        seen = {"version": version, "data_docs": str(page), "validation": validation.model_dump(mode="json")}
+        seen: dict[str, Any] = {"version": version, "data_docs": str(page), "late": validation.late}
+        seen["validation"] = validation.model_dump(mode="json")
         verdict = validation.verdict
         return Look(
             subject=self.subject,
             verdict=verdict.model_copy(update={"why": f"{version}: {verdict.why}", "evidence": seen}),
-            version=version,
+            version=None if validation.late else version,
         )
 
 

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from flows.case import Case, step
 from flows.checks import DatasetCheck
+from flows.rerunning import rerun
 from flows.steps import Fix, remediate
 from incidents.playbook import playbook
-from remediations import QuarantineRows, Remediation
+from remediations import ImputeMissing, QuarantineRows, Remediation, RerunPreprocessing
 from remediations.row_rules import RowRule
 
+#: What a correction is called in the playbook -> the action.
+_ACTIONS = {kind.name(): kind for kind in (ImputeMissing, QuarantineRows, RerunPreprocessing)}
 
-async def correct(case: Case, dataset: str) -> Fix | None:
-    """Take the bad rows out; None where that is not to be done, has no safe plan, did not help or may not run.
 
-    What was done and could not be told to help is left as it is, for a person.
+async def correct(case: Case, dataset: str, late: bool = False) -> Fix | None:
+    """Try each correction that the playbook names; None where none is to be done, has a safe plan, helped or may run.
+
+    What was done and could not be told to help is left as it is, for a person. Where the data is only ``late``,
+    nothing but making it anew can help.
     """
-    if case.playbook.datasets[dataset].correct is None:
-        return None
-    action = await step("read the suite", complete, QuarantineRows(dataset=dataset, because=case.name))
-    fix = await remediate(case, action, DatasetCheck(dataset=dataset))
-    attempt = case.incident.latest(action.name(), action.model_dump(mode="json"))
-    changed = attempt is not None and attempt.applying and not attempt.undone
-    return fix if fix.done or changed else None
+    for name in case.playbook.datasets[dataset].corrections:
+        action = await step("read the suite", complete, _ACTIONS[name](dataset=dataset, because=case.name))
+        if isinstance(action, RerunPreprocessing):
+            fix = await rerun(case, action, timely=late)
+        elif late:
+            continue
+        else:
+            fix = await remediate(case, action, DatasetCheck(dataset=dataset, timely=False))
+        if fix.done or _left_standing(case, dataset):
+            return fix
+    return None
+
+
+def _left_standing(case: Case, dataset: str) -> bool:
+    """Whether a move of the pointer that this incident began was not taken back."""
+    return any(
+        attempt.plan.target == f"dataset:{dataset}" and attempt.applying and not attempt.undone
+        for attempt in case.incident.attempts
+    )
 
 
 def complete(action: Remediation) -> Remediation:

@@ -18,9 +18,11 @@ async def data(case: Case) -> Outcome:
 
     1. Confirm with the dataset's suite that its current version is bad.
     2. Find the models in production that learned from that version.
-    3. Where the playbook says so, take the bad rows out of the current version, and see what is left pass its suite.
+    3. Where the playbook says so, and in its order: take the bad rows out of the current version, fill in what is
+       missing in it, or run its preprocessing again; see what comes of it pass its suite before it is made current.
     4. Where the playbook says to freeze it, hold every automated change of it, and hand over.
-    5. Otherwise bring the dataset back to the newest version verified good that passes its suite of today.
+    5. Otherwise bring the dataset back to the newest version verified good that passes its suite of today; not where
+       it is only late, for no earlier version is fresher.
     6. Bring each of those models back to the newest version verified good that learned from nothing bad,
        see its service answer with it, and see its metric recover; or freeze it.
     7. Otherwise hand over to the data engineer, with all that was seen.
@@ -35,14 +37,18 @@ async def data(case: Case) -> Outcome:
     if seen.health is Health.inconclusive:
         return await escalate(case, f"whether {dataset} is bad could not be told: {seen.why}")
 
-    tainted = await trace(case, dataset, str(seen.evidence["version"]))
+    late = bool(seen.evidence.get("late"))
+    tainted = [] if late else await trace(case, dataset, str(seen.evidence["version"]))
 
-    fix = await correct(case, dataset)
+    fix = await correct(case, dataset, late)
+    if fix is None and late:
+        return await escalate(case, f"{dataset} is late, and no earlier version is fresher: {seen.why}")
     if fix is None:
         found = f"{seen.why}. In production and learned from it: {', '.join(tainted) or 'nothing'}"
         if held := await step(f"freeze {dataset}", freeze, case, f"dataset:{dataset}", found):
             return await escalate(case, held)
-        fix = await remediate(case, RollbackDataset(dataset=dataset, because=case.name), DatasetCheck(dataset=dataset))
+        rollback = RollbackDataset(dataset=dataset, because=case.name)
+        fix = await remediate(case, rollback, DatasetCheck(dataset=dataset, timely=False))
     if not fix.done:
         return await escalate(case, fix.why)
     done: list[str] = [fix.why]

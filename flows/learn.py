@@ -29,7 +29,8 @@ async def learn(dataset: str, version: str | None = None) -> Any:
     """What does a good version look like, as a suite to begin with?
 
     1. Take the version that was named, or else the newest verified good.
-    2. Write down its types, empty values, ranges, known values, what is unique and how many rows there are, with room.
+    2. Write down its types, empty values, ranges, known values, what is unique and how many rows there are, with room;
+       and that later versions are to be like the last good one, in shares and in number, and as fresh.
     3. Leave it as a Python file beside the record and as an artifact; it decides nothing until a person commits it.
 
     Args:
@@ -55,8 +56,9 @@ def learned(dataset: str, version: str | None) -> Path:
         raise CannotLearn(f"no version of {dataset} was verified good yet: name the one to learn from")
     name = re.sub(r"[^a-z0-9_]", "_", dataset.lower())
     with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
-        files = open_store(declared.store, dataset).fetch(wanted, Path(folder))
-        text = suite_of(name, files, f"{dataset} {wanted}")
+        store = open_store(declared.store, dataset)
+        files = store.fetch(wanted, Path(folder))
+        text = suite_of(name, files, f"{dataset} {wanted}", store.manifest(wanted).created_at)
     place = settings().home / "suites" / f"{name}.py"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text, encoding="utf-8")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from flows.case import Case
 from flows.checks import DatasetCheck
+from flows.references import reference
 from incidents import events as e
-from incidents import serving
+from incidents import known_good, serving
 from incidents.ledger import ledger
 from incidents.models import Health, Plan, Verdict
 from incidents.playbook import playbook
-from remediations import QuarantineRows, Remediation, RollbackDataset
+from remediations import Remediation, RollbackDataset
 from remediations.base import CannotPlan
+from remediations.correction import Correction
 
 
 def plan(case: Case, action: Remediation) -> Plan:
@@ -45,14 +48,14 @@ def _proven(action: Remediation, record: Callable[[str, Verdict], None] | None) 
     failed: set[str] = set()
     while True:
         made = action.plan_without(failed) if isinstance(action, RollbackDataset) else action.plan()
-        if isinstance(action, QuarantineRows) and not made.nothing_to_do:
+        if isinstance(action, Correction) and not made.nothing_to_do:
             _would_pass(action, made)
         if not isinstance(action, RollbackDataset) or made.nothing_to_do or _passed(action, made, record):
             return made
         failed.add(str(made.after["version"]))
 
 
-def _would_pass(action: QuarantineRows, made: Plan) -> None:
+def _would_pass(action: Correction, made: Plan) -> None:
     """Run the suite over what would be left. It is not published, so nothing of it goes on the record."""
     from expectations.engine import CannotValidate, validate
 
@@ -60,13 +63,18 @@ def _would_pass(action: QuarantineRows, made: Plan) -> None:
     if declared.suite is None:
         raise CannotPlan(f"{action.dataset} has no suite in the playbook that could tell whether what is left is good")
     with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
-        left = action.divided(str(made.before["version"]), Path(folder)).kept
+        left = action.corrected(str(made.before["version"]), Path(folder)).kept
         try:
-            verdict = validate(declared.suite, left, sample_rows=declared.sample_rows).verdict
+            verdict = validate(
+                declared.suite,
+                left,
+                sample_rows=declared.sample_rows,
+                reference_of=partial(reference, action.dataset, str(made.after["version"])),
+            ).verdict
         except CannotValidate as error:
             raise CannotPlan(f"whether what is left passes could not be told: {error}") from None
     if verdict.health is not Health.healthy:
-        raise CannotPlan(f"without the bad rows it would still not pass: {verdict.why}")
+        raise CannotPlan(f"corrected it would still not pass: {verdict.why}")
 
 
 def _passed(action: RollbackDataset, made: Plan, record: Callable[[str, Verdict], None] | None) -> bool:
@@ -91,7 +99,12 @@ def _on_record(subject: str, version: str, suite: str) -> bool:
     if settled is None or not isinstance(settled.body, e.Judged):
         return False
     validation = settled.body.verdict.evidence.get("validation")
+    if not isinstance(validation, dict):
+        return False
+    against = validation.get("reference")  # what was good next to something bad may be as bad
+    if against is not None and against not in known_good.versions(ledger(), subject, Health.healthy):
+        return False
     try:
-        return isinstance(validation, dict) and validation.get("fingerprint") == fingerprint(suite)
+        return validation.get("fingerprint") == fingerprint(suite)
     except CannotValidate:
         return False

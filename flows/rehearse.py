@@ -20,10 +20,12 @@ from remediations import (
     FailOverSource,
     FreeDisk,
     GrowVolume,
+    ImputeMissing,
     IsolateService,
     PreserveEvidence,
     QuarantineRows,
     Remediation,
+    RerunPreprocessing,
     RestartService,
     RevertModel,
     RollbackDataset,
@@ -71,6 +73,8 @@ def actions() -> list[Remediation]:
     return [
         *(RollbackDataset(dataset=name, even_if_good=True) for name, it in declared.datasets.items() if it.suite),
         *(QuarantineRows(dataset=name) for name, it in declared.datasets.items() if it.suite and it.quarantine),
+        *(ImputeMissing(dataset=name) for name, it in declared.datasets.items() if it.suite and it.impute),
+        *(RerunPreprocessing(dataset=name) for name, it in declared.datasets.items() if it.preprocessing),
         *(RevertModel(model=name, even_if_good=True) for name in declared.models),
         *(
             RollbackService(service=name, even_if_good=True)

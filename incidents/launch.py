@@ -74,6 +74,32 @@ async def wait(run: str, seconds: float) -> str:
             await asyncio.sleep(0.5)
 
 
+async def find(key: str) -> str | None:
+    """The run that was started with a key; None where there is none.
+
+    Raises:
+        NotLaunched: the API is away.
+    """
+    async with _client() as client:
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+
+        wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+        found = await client.read_flow_runs(flow_run_filter=wanted, limit=1)
+    return str(found[0].id) if found else None
+
+
+async def cancel(run: str) -> None:
+    """Have a run ended: its worker does it, in a moment.
+
+    Raises:
+        NotLaunched: the API is away.
+    """
+    async with _client() as client:
+        from prefect.states import Cancelling
+
+        await client.set_flow_run_state(UUID(run), Cancelling())
+
+
 async def alive(run: str) -> bool:
     """Whether a run is waiting or running, as far as Prefect knows; False where it has ended, or there is none.
 

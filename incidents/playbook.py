@@ -22,7 +22,7 @@ from incidents.breach import Bucket, Evidence, IamUser, Input, ManagedSecret
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
 from incidents.settings import settings
-from incidents.upkeep import Contest, PromQuery, Quarantine, Reload, Training
+from incidents.upkeep import Contest, Impute, Preprocessing, PromQuery, Quarantine, Reload, Training
 from incidents.yaml_lines import read
 
 #: Names of assets end up in paths, prefixes and targets.
@@ -119,6 +119,10 @@ class Route(Frozen):
             return ""
 
 
+#: An action that corrects a dataset.
+Correcting = Literal["impute_missing", "quarantine_rows", "rerun_preprocessing"]
+
+
 class Dataset(Frozen):
     """A dataset with versions, and what good data is."""
 
@@ -130,15 +134,31 @@ class Dataset(Frozen):
     sample_rows: int | None = Field(default=None, ge=100_000)
     #: Whether it goes back to what was verified good, or stands still until a person has looked, and lifts that.
     when_bad: WhenBad = "roll_back"
-    #: What is tried before either; nothing unless given.
-    correct: Literal["quarantine_rows"] | None = None
+    #: What is tried before either, one after the other; nothing unless given.
+    correct: Correcting | tuple[Correcting, ...] = ()
     #: How much may be taken out of it; nothing unless given.
     quarantine: Quarantine | None = None
+    #: Which missing values of it may be made up; none unless given.
+    impute: Impute | None = None
+    #: How a version of it is made anew; not at all unless given.
+    preprocessing: Preprocessing | None = None
+
+    @property
+    def corrections(self) -> tuple[Correcting, ...]:
+        """What is tried, in its order."""
+        return (self.correct,) if isinstance(self.correct, str) else self.correct
 
     @model_validator(mode="after")
     def _can_be_corrected(self) -> Self:
-        if self.correct and not (self.suite and self.quarantine):
-            raise ValueError(f"correct: {self.correct} needs a suite, and quarantine: {{at_most: 0.2}} or the like")
+        needs = {
+            "impute_missing": (self.impute, "impute: {at_most: 0.05, columns: {age: {last_good: median}}}"),
+            "quarantine_rows": (self.quarantine, "quarantine: {at_most: 0.2}"),
+            "rerun_preprocessing": (self.preprocessing, "preprocessing: {deployment: clean/transactions}"),
+        }
+        for name in self.corrections:
+            given, example = needs[name]
+            if not (self.suite and given):
+                raise ValueError(f"correct: {name} needs a suite, and {example} or the like")
         return self
 
 

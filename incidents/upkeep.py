@@ -24,6 +24,48 @@ class Quarantine(Frozen):
     at_most: float = Field(gt=0, lt=1, description="The largest share of the rows that may go, 0 to 1.")
 
 
+class Fill(Frozen):
+    """What a missing value is replaced by: a constant, or what the version last verified good before it has."""
+
+    constant: bool | int | float | str | None = Field(None, description="Always this.")
+    last_good: Literal["median", "mode"] | None = Field(
+        None, description="The middle, or the most frequent, of the column's values in the last good version."
+    )
+    same: str | None = Field(
+        None, min_length=1, description="The column that names a row: the last good version's value for the same name."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if sum(one is not None for one in (self.constant, self.last_good, self.same)) != 1:
+            raise ValueError("what is missing is replaced in one way: give constant, last_good or same")
+        return self
+
+    def __str__(self) -> str:
+        """``the last good median``, in short."""
+        if self.constant is not None:
+            return f"the constant {self.constant!r}"
+        return f"the last good {self.last_good}" if self.last_good else f"the last good value of the same {self.same}"
+
+
+class Impute(Frozen):
+    """Which missing values of a dataset may be made up, and of how many rows."""
+
+    at_most: float = Field(gt=0, lt=1, description="The largest share of the rows that may get a value, 0 to 1.")
+    columns: dict[str, Fill] = Field(min_length=1, description="Column -> what replaces its missing values.")
+
+
+class Preprocessing(Frozen):
+    """The team's own preprocessing as it is when it works: a Prefect deployment that makes a version anew.
+
+    It is given ``dataset``, ``version`` (the current one), ``store`` and ``job``, and publishes what it makes there:
+    ``open_store(store, dataset).publish(files)``. Nobody reads that place, so what it makes is looked at first.
+    """
+
+    deployment: str = Field(pattern=r"^[^/]+/[^/]+$", description="A Prefect deployment: flow/name.")
+    within_seconds: float = Field(3600, gt=0, le=86400 * 2, description="How long it may take.")
+
+
 class PromQuery(Frozen):
     """An asset's health as Prometheus tells it: a query of one number, and what that has to be."""
 

@@ -7,12 +7,14 @@ from remediations.deny_bucket_access import DenyBucketAccess
 from remediations.fail_over_source import FailOverSource
 from remediations.free_disk import FreeDisk
 from remediations.grow_volume import GrowVolume
+from remediations.impute_missing import ImputeMissing
 from remediations.isolate_service import IsolateService
 from remediations.preserve_evidence import PreserveEvidence
 from remediations.promote_model import PromoteModel
 from remediations.quarantine_dataset import QuarantineDataset
 from remediations.quarantine_model import QuarantineModel
 from remediations.quarantine_rows import QuarantineRows
+from remediations.rerun_preprocessing import RerunPreprocessing
 from remediations.restart_service import RestartService
 from remediations.retrain_model import RetrainModel
 from remediations.revert_model import RevertModel
@@ -29,12 +31,14 @@ ALL: tuple[type[Remediation], ...] = (
     FailOverSource,
     FreeDisk,
     GrowVolume,
+    ImputeMissing,
     IsolateService,
     PreserveEvidence,
     PromoteModel,
     QuarantineDataset,
     QuarantineModel,
     QuarantineRows,
+    RerunPreprocessing,
     RestartService,
     RetrainModel,
     RevertModel,
@@ -53,6 +57,7 @@ __all__ = [
     "FailOverSource",
     "FreeDisk",
     "GrowVolume",
+    "ImputeMissing",
     "IsolateService",
     "PreserveEvidence",
     "PromoteModel",
@@ -60,6 +65,7 @@ __all__ = [
     "QuarantineModel",
     "QuarantineRows",
     "Remediation",
+    "RerunPreprocessing",
     "RestartService",
     "RetrainModel",
     "RevertModel",

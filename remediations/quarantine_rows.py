@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
-from incidents.leases import still_ours
 from incidents.models import Plan
 from incidents.playbook import Playbook
-from remediations.base import CannotPlan, Conflict
-from remediations.dataset_move import DatasetMove
-from remediations.datasets import DatasetStore, open_store
+from remediations.base import CannotPlan
+from remediations.correction import Correction, beside_of
 from remediations.datasets.access import to_move, to_publish, to_read
-from remediations.datasets.base import Pointer
-from remediations.datasets.content import ContentStore
-from remediations.datasets.layout import DataObject, Manifest
 from remediations.permissions import Statement, under
 from remediations.row_rules import Divided, RowRule, divide
 
 
-class QuarantineRows(DatasetMove):
+class QuarantineRows(Correction):
     """Publish the current version without the rows that break a rule, keep those beside, and move the pointer.
 
     Undone, the pointer is back at the version it was at. What was published stays: versions never change.
@@ -46,7 +40,7 @@ class QuarantineRows(DatasetMove):
         for dataset in book.datasets.values():
             store = dataset.store
             if dataset.quarantine and store.startswith("s3:"):  # plain keys are never divided
-                beside = _beside(store)
+                beside = beside_of(store)
                 needed += [*to_read(store), *to_publish(store), *to_move(store), *to_publish(beside)]
                 needed.append(Statement(actions=("s3:GetObject",), resource=under(beside, "objects/*")))
         return tuple(needed)
@@ -60,7 +54,7 @@ class QuarantineRows(DatasetMove):
             raise CannotPlan(f"nothing is asked of single rows of {self.dataset}")
         current = self._content().current()
         with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
-            found = self.divided(current.version, Path(folder))
+            found = self.corrected(current.version, Path(folder))
             share, most = found.bad / max(found.rows, 1), declared.quarantine.at_most
             told = f"{found.bad} of {found.rows} rows ({share:.2%}) break a rule, and at most {most:.2%} may go"
             if share > most or found.bad == found.rows > 0:
@@ -83,51 +77,6 @@ class QuarantineRows(DatasetMove):
             ),
         )
 
-    def apply(self, plan: Plan) -> None:
-        """Keep what goes, publish what stays, and move the pointer, where it still is as the plan found it."""
-        store, to, expect = self._content(), Pointer.model_validate(plan.after), Pointer.model_validate(plan.before)
-        current = store.current()
-        if current == to:
-            return
-        if current != expect:
-            raise Conflict(f"{store} points at {current.version}, not at {expect.version} as expected; it was left so")
-        with tempfile.TemporaryDirectory(prefix="lastgood-") as folder:
-            found = self.divided(expect.version, Path(folder))
-            version = self._named(expect.version, found)
-            if version != to.version:
-                raise Conflict(f"divided again it is {version}, and {to.version} was planned")
-            at = self._time(expect.version)
-            still_ours()
-            self._beside().publish(found.taken, at=at)
-            store.publish(found.kept, at=at)
-        still_ours()
-        store.move(to, expect=expect)
-
-    def divided(self, version: str, folder: Path) -> Divided:
-        """The rows of a version apart, as files in an empty folder of this machine."""
-        source = folder / "source"
-        source.mkdir()
-        return divide(sorted(self._content().fetch(version, source)), self.rules, folder)
-
-    def _named(self, source: str, found: Divided) -> str:
-        """The name of the version that is left. Its time is the source's and a second: the same at every look."""
-        if not found.bad:
-            return source
-        objects = [DataObject.of(file) for file in found.kept]
-        return Manifest.of(self.dataset, objects, self._time(source)).version
-
-    def _time(self, source: str) -> datetime:
-        return self._content().manifest(source).created_at + timedelta(seconds=1)
-
-    def _content(self) -> ContentStore:
-        store = self._store()
-        if not isinstance(store, ContentStore):
-            raise CannotPlan(f"{store} is not for this: what is written there is read at once, before the pointer")
-        return store
-
-    def _beside(self) -> DatasetStore:
-        return open_store(_beside(self._declared().store), f"{self.dataset}.quarantine")
-
-
-def _beside(store: str) -> str:
-    return f"{store.rstrip('/')}.quarantine"
+    def corrected(self, version: str, folder: Path) -> Divided:
+        """The rows of a version apart."""
+        return divide(self._fetched(version, folder), self.rules, folder)

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from incidents.models import Frozen
 from remediations.base import CannotPlan
+from remediations.correction import Corrected
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -50,13 +51,13 @@ class RowRule(Frozen):
     @property
     def sql(self) -> str:
         """The rule as DuckDB's SQL; its value may be NULL, which is not yes."""
-        name = _name(self.column)
+        name = quoted(self.column)
         if self.kind == "not_null":
             return f"{name} IS NOT NULL"
         if self.kind == "in_set":
-            return f"({name} IS NULL OR {name} IN ({', '.join(_literal(value) for value in self.values)}))"
+            return f"({name} IS NULL OR {name} IN ({', '.join(literal(value) for value in self.values)}))"
         if self.kind == "matches":
-            return f"({name} IS NULL OR regexp_matches({name}::VARCHAR, {_literal(str(self.pattern))}))"
+            return f"({name} IS NULL OR regexp_matches({name}::VARCHAR, {literal(str(self.pattern))}))"
         ends = [f"{name} {sign} {end!r}" for sign, end in ((">=", self.low), ("<=", self.high)) if end is not None]
         return f"({name} IS NULL OR ({' AND '.join(ends)}))"
 
@@ -70,13 +71,9 @@ class RowRule(Frozen):
 
 
 @dataclass
-class Divided:
-    """The files of the rows that meet all rules, those of the rows that do not, and how many there are."""
+class Divided(Corrected):
+    """The rows that meet all rules, and beside them those that do not."""
 
-    kept: list[Path] = field(default_factory=list)
-    taken: list[Path] = field(default_factory=list)
-    rows: int = 0
-    bad: int = 0
     #: Rule -> the rows that break it.
     broken: Counter[str] = field(default_factory=Counter)
 
@@ -94,20 +91,23 @@ def divide(files: Iterable[Path], rules: Sequence[RowRule], folder: Path) -> Div
     found = Divided()
     (folder / "kept").mkdir(parents=True)
     (folder / "taken").mkdir()
-    # one thread, so that rows are written in their order and in the same groups every time
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "threads": 1,
-        "TimeZone": "UTC",
-        "autoinstall_known_extensions": "false",
-        "temp_directory": str(folder / "spill"),
-    }
-    with duckdb.connect(":memory:", config=config) as database:
+    with duckdb.connect(":memory:", config=one_thread(folder)) as database:
         for file in files:
             try:
                 _divide_one(database, file, rules, folder, found)
             except duckdb.Error as error:
                 raise CannotPlan(f"the rows of {file.name} can't be told apart: {str(error).splitlines()[0]}") from None
     return found
+
+
+def one_thread(folder: Path) -> dict[str, str | bool | int | float | list[str]]:
+    """DuckDB's settings with which rows are written in their order, and in the same groups, every time."""
+    return {
+        "threads": 1,
+        "TimeZone": "UTC",
+        "autoinstall_known_extensions": "false",
+        "temp_directory": str(folder / "spill"),
+    }
 
 
 def _divide_one(
@@ -119,7 +119,7 @@ def _divide_one(
 ) -> None:
     if set(str(file)) & set("*?[]{}"):
         raise CannotPlan(f"DuckDB would take {file.name} for a pattern")
-    reader = _reader(database, file)
+    reader = reader_of(database, file)
     # a rule that gives NULL is not met; without the coalesce the row would be on neither side
     broken = [f"NOT coalesce({rule.sql}, false)" for rule in rules]
     bad = " OR ".join(broken)
@@ -131,7 +131,7 @@ def _divide_one(
     if not count:
         found.kept.append(file)
         return
-    whys = ", ".join(f"CASE WHEN {one} THEN {_literal(str(rule))} END" for one, rule in zip(broken, rules, strict=True))
+    whys = ", ".join(f"CASE WHEN {one} THEN {literal(str(rule))} END" for one, rule in zip(broken, rules, strict=True))
     for side, select, where, files, wanted in (
         ("kept", "*", f"NOT ({bad})", found.kept, rows - count),
         ("taken", f"*, concat_ws('; ', {whys}) AS {WHY}", bad, found.taken, count),
@@ -140,29 +140,31 @@ def _divide_one(
             continue
         place = folder / side / file.name
         query = f"SELECT {select} FROM {reader} WHERE {where}"  # noqa: S608  # quoted
-        copy = f"COPY ({query}) TO {_literal(str(place))} (FORMAT parquet, COMPRESSION zstd)"
+        copy = f"COPY ({query}) TO {literal(str(place))} (FORMAT parquet, COMPRESSION zstd)"
         written = database.execute(copy).fetchall()[0][0]
         if written != wanted:
             raise CannotPlan(f"{wanted} rows of {file.name} were to be {side}, and {written} were")
         files.append(place)
 
 
-def _reader(database: DuckDBPyConnection, file: Path) -> str:
-    """The file as a table in SQL, with the numbers in a form that hides the smallest and the largest of a column.
+def reader_of(database: DuckDBPyConnection, file: Path, more: str = "") -> str:
+    """The file as a table in SQL, its numbers in a form that hides the smallest and the largest; ``more``: options.
 
     DuckDB trusts the ranges that Parquet keeps, and a NaN is in none: where it looks for rows out of a range that all
     the rest are in, it finds no NaN (seen with 2.0.0), and where it looks for the others it finds the NaN too.
     """
-    reader = f"read_parquet({_literal(str(file))}, hive_partitioning = false)"
+    reader = f"read_parquet({literal(str(file))}, hive_partitioning = false{more})"
     types = database.execute(f"DESCRIBE FROM {reader}").fetchall()
-    floats = [(_name(row[0]), row[1]) for row in types if row[1] in ("FLOAT", "DOUBLE")]
+    floats = [(quoted(row[0]), row[1]) for row in types if row[1] in ("FLOAT", "DOUBLE")]
     shown = [f"CASE WHEN isnan({name}) THEN 'nan'::{kind} ELSE {name} END AS {name}" for name, kind in floats]
     return f"(SELECT * REPLACE ({', '.join(shown)}) FROM {reader})" if shown else reader  # noqa: S608  # quoted
 
 
-def _name(column: str) -> str:
+def quoted(column: str) -> str:
+    """A column's name in SQL."""
     return '"' + column.replace('"', '""') + '"'
 
 
-def _literal(value: str | float) -> str:
+def literal(value: str | float) -> str:
+    """A value in SQL."""
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)

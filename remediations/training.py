@@ -5,14 +5,11 @@ A job has a name, and the same name is the same job: asked for twice it runs onc
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Any
 
-from pydantic import JsonValue
-
-from incidents import launch
 from incidents.upkeep import Training
+from remediations import deployments
 from remediations.clients import aws
 from remediations.permissions import Statement
 
@@ -39,7 +36,7 @@ def statements(training: Training, jobs: str) -> tuple[Statement, ...]:
 def run(training: Training, job: str, parameters: dict[str, str]) -> None:
     """Start the job unless it was, and wait until it has ended, or until its time is up."""
     if training.deployment:
-        asyncio.run(_deployment(training.deployment, job, parameters, training.within_seconds))
+        deployments.run(training.deployment, job, parameters, training.within_seconds)
     elif training.project:
         _project(training.project, job, parameters)
     else:
@@ -48,19 +45,17 @@ def run(training: Training, job: str, parameters: dict[str, str]) -> None:
 
 def under_way(training: Training, job: str) -> bool:
     """Whether a job that was started has not ended, where the entry point can tell."""
+    if training.deployment:
+        return deployments.under_way(job)
     return training.sagemaker is not None and _status(job) in _GOING_ON
 
 
 def stop(training: Training, job: str) -> None:
     """End the job where it goes on and can be ended."""
+    if training.deployment:
+        deployments.stop(job)
     if training.sagemaker is not None and _status(job) == "InProgress":
         aws("sagemaker").stop_training_job(TrainingJobName=job)
-
-
-async def _deployment(deployment: str, job: str, parameters: dict[str, str], seconds: float) -> None:
-    given: dict[str, JsonValue] = {**parameters}
-    started = await launch.launch(deployment, given, key=job, name=job)
-    await launch.wait(started, seconds)
 
 
 def _project(uri: str, job: str, parameters: dict[str, str]) -> None:

@@ -21,7 +21,8 @@ NAMES = {deployment["name"]: deployment for deployment in DEPLOYMENTS}
 #: Files in ``flows`` that hold no flow.
 WITHOUT_A_FLOW = {
     *("__init__", "asking", "case", "checks", "checks_of", "checks_prometheus", "correcting", "deferring"),
-    *("freezing", "hits", "looking", "proving", "ready", "reloading", "retrain", "service_checks", "steps", "triage"),
+    *("freezing", "hits", "looking", "proving", "ready", "references", "reloading", "rerunning", "retrain"),
+    *("service_checks", "steps", "triage"),
 }
 
 

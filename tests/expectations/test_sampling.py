@@ -115,7 +115,7 @@ def test_what_is_not_known_is_asked_of_all_rows() -> None:
     own = ExpectColumnValuesToBeBetweenOurs(column="amount", min_value=0)
     entries = list(suite().expectations)
     declared: ExpectationSuite = declare("any", [own])
-    parts = sampling.divided([*entries, *declared.expectations])
+    parts = sampling.divided(dict(enumerate([*entries, *declared.expectations])))
     assert len(parts["data"]) + len(parts["drawn"]) == len(entries) + 1
     of_all = {entry.configuration.type for entry in parts["data"].values()}
     assert of_all == {

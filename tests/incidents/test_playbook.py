@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
@@ -292,12 +293,37 @@ def test_what_holds_automation_back_has_defaults(tmp_path: Path, book: Playbook)
     assert (found.freeze, found.autonomy.critical_runs_alone) == ((), False)
 
 
-@pytest.mark.parametrize("section", ["Limits", "Budget", "Freeze", "Autonomy"])
-def test_the_schema_explains_what_holds_automation_back(section: str) -> None:
+@pytest.mark.parametrize("section", ["Limits", "Budget", "Freeze", "Autonomy", "Fill", "Impute", "Preprocessing"])
+def test_the_schema_explains_its_sections(section: str) -> None:
     """An editor that knows the schema tells what each key means."""
     schema = Playbook.model_json_schema()["$defs"][section]
     assert schema["description"]
     assert [name for name, field in schema["properties"].items() if not field.get("description")] == []
+
+
+IMPUTE = {"at_most": 0.05, "columns": {"age": {"last_good": "median"}}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "impute_missing": {"impute": IMPUTE},
+    "quarantine_rows": {"quarantine": {"at_most": 0.2}},
+    "rerun_preprocessing": {"preprocessing": {"deployment": "clean/transactions"}},
+}
+
+
+@pytest.mark.parametrize("correct", [*NEEDS, list(NEEDS), list(reversed(NEEDS))], ids=str)
+def test_a_correction_needs_its_section_and_a_suite(book: Playbook, correct: str | list[str]) -> None:
+    """One or several in their order; without what bounds each, or a suite to pass, they are refused."""
+    names = [correct] if isinstance(correct, str) else correct
+    whole = {"store": "s3://bucket/rows", "suite": "transactions", "correct": correct}
+    for name in names:
+        whole |= NEEDS[name]
+    document = book.model_dump(mode="json")
+    assert Playbook.model_validate({**document, "datasets": {"x": whole}, "models": {}}).datasets["x"].corrections == (
+        *names,
+    )
+    for gone in ["suite", *(key for name in names for key in NEEDS[name])]:
+        less = {key: value for key, value in whole.items() if key != gone}
+        with pytest.raises(ValidationError, match="needs a suite, and"):
+            Playbook.model_validate({**document, "datasets": {"x": less}, "models": {}})
 
 
 def test_the_digest_is_of_the_file(tmp_path: Path, book: Playbook) -> None:

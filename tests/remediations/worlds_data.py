@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from demo import servers
 from incidents.events import Judged
 from incidents.models import Health, Plan, Verdict
-from remediations import PreserveEvidence, QuarantineRows, Remediation, RollbackDataset
+from remediations import ImputeMissing, PreserveEvidence, QuarantineRows, Remediation, RollbackDataset
 from remediations.clients import aws, s3
 from remediations.datasets import open_store
 from remediations.row_rules import RowRule
@@ -142,6 +144,40 @@ class QuarantineRowsWorld(DatasetWorld):
         self.store.move(self.store.pointer_to(self.theirs, by="pipeline"), expect=self.store.current())
 
 
+class ImputeMissingWorld(DatasetWorld):
+    """A version with gaps, and the one before, which was verified good. What is published stays."""
+
+    action = ImputeMissing
+    more: ClassVar[dict[str, Any]] = {
+        "impute": {"at_most": 0.5, "columns": {"x": {"last_good": "median"}, "word": {"same": "id"}}}
+    }
+
+    def build(self) -> Remediation:
+        """Published, with the second version current, and nothing else there."""
+        self.empty()
+        self.store = open_store(self.uri, "contract")
+        versions = []
+        contents = [([1.0, 2.0, 3.0], ["a", "b", "c"]), ([1.0, None, 3.0], ["a", None, "c"]), ([9.0] * 3, ["z"] * 3)]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "rows.parquet"
+            for number, (x, word) in enumerate(contents, 1):
+                pq.write_table(pa.table({"id": [1, 2, 3], "x": x, "word": word}), file)
+                versions.append(self.store.publish([file], at=datetime(2026, 11, number, tzinfo=UTC)).version)
+        self.store.move(self.store.pointer_to(versions[1], by="pipeline"), expect=None)
+        self.judge(versions[0])
+        self.theirs = versions[2]
+        return ImputeMissing(dataset="contract", because="a test")
+
+    def undone(self, before: Any, applied: Any) -> Any:
+        """The pointer is as it was; versions never change, so what was published is there."""
+        current = f"{self.prefix}/rows/current"
+        return {**applied, current: before[current]}
+
+    def meddle(self) -> None:
+        """A pipeline moves the pointer on."""
+        self.store.move(self.store.pointer_to(self.theirs, by="pipeline"), expect=self.store.current())
+
+
 class PreserveEvidenceWorld(DatasetWorld):
     """A dataset, an access log, and a bucket with object lock that evidence goes to. It is never taken back."""
 
@@ -251,6 +287,7 @@ class EvidenceOfASecretWorld(PreserveEvidenceWorld):
 
 
 DATA: tuple[type[World], ...] = (
+    ImputeMissingWorld,
     PreserveEvidenceWorld,
     QuarantineRowsWorld,
     RollbackDatasetWorld,
