@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.chaos.mutants import MUTANTS
-from tests.chaos.verdict import LAWS
+from tests.chaos.verdict import HELD_ELSEWHERE, LAWS
 from tests.flows.kit import ROOT
 
 DATABASES = ("sqlite", "postgresql")
@@ -81,6 +81,7 @@ def tables(trials: list[dict[str, Any]]) -> list[Table]:
     table = Table("", *DATABASES, title="the counts")
     for name, key in (
         ("trials", ""),
+        ("of them with the whole stack", "whole"),
         ("alerts acknowledged", "acknowledged"),
         ("changes applied", "applied"),
         ("changes undone", "undone"),
@@ -92,8 +93,22 @@ def tables(trials: list[dict[str, Any]]) -> list[Table]:
         table.add_row(name, *(str(sum(one.get(key, 0) if key else 1 for one in mine)) for mine in rows))
     for law in (*LAWS, "did not go through"):
         broken = Counter(one["database"] for one in trials for name, _ in one["broken"] if name == law)
-        table.add_row(law, *(str(broken[name]) for name in DATABASES), style="bold red" if broken else "green")
+        table.add_row(
+            f"law {LAWS[law]}: {law}" if law in LAWS else law,
+            *(str(broken[name]) for name in DATABASES),
+            style="bold red" if broken else "green",
+        )
     return [*found, table]
+
+
+def harness(planted: list[dict[str, Any]]) -> Table:
+    """Which planted bug was found by what, and where the laws are held that no trial can break."""
+    table = Table("planted bug", "found by trial", "which says", title="the harness itself")
+    for one in planted:
+        table.add_row(one["mutant"], str(one["found"] or "never"), ": ".join(one["says"]))
+    for law, where in HELD_ELSEWHERE.items():
+        table.add_row(f"law {law}", "", f"no trial can break it; held by {where}")
+    return table
 
 
 def main() -> None:
@@ -118,10 +133,7 @@ def main() -> None:
         console.print(table)
     if os.environ.get("MUTANTS", "1") != "0":
         planted = list(run({"mutants": [0]}, ""))
-        table = Table("planted bug", "found by trial", "which says", title="the harness itself")
-        for one in planted:
-            table.add_row(one["mutant"], str(one["found"] or "never"), ": ".join(one["says"]))
-        console.print(table)
+        console.print(harness(planted))
         if len(planted) < len(MUTANTS) or not all(one["found"] for one in planted):
             sys.exit(1)
     if len(trials) < count or any(trial["broken"] for trial in trials):

@@ -64,7 +64,7 @@ MUTANTS = (
     Mutant(
         "law 2: the effect before the intent",
         (verdict.NO_INTENT,),
-        "model:worker",
+        "model:run",
         (
             (
                 "flows/steps.py",
@@ -76,7 +76,7 @@ MUTANTS = (
     Mutant(
         "law 2: what was begun is done once more",
         (verdict.TWICE,),
-        "data:worker",
+        "data:run",
         (
             (
                 "remediations/datasets/content.py",
@@ -98,6 +98,69 @@ MUTANTS = (
         "model:spoil",
         (("remediations/aliases.py", "max_retries=0", "max_retries=2"),),
         trials=60,
+    ),
+    Mutant(
+        "law 4: done because the call returned",
+        (verdict.HEALED,),
+        "vain",
+        (
+            (
+                "flows/steps.py",
+                "    if verdict.health is Health.healthy and symptom is not None:\n        verdict = await watch",
+                "    if symptom is None:\n        verdict = await watch",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 4: of no help, and left so",
+        (verdict.LEFT,),
+        "vain",
+        (
+            (
+                "flows/steps.py",
+                '            await step(f"undo {plan.action}", undo, case, action, plan, verdict.why)',
+                "            pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 5: the alert is believed",
+        (verdict.ACTED,),
+        "gone",
+        (
+            (
+                "flows/looking.py",
+                '    look = await step(f"confirm {check.subject}", work)\n',
+                '    told = Verdict(health=Health.unhealthy, why="the alert says so")\n'
+                "    look = Look(subject=check.subject, verdict=told)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 6: back by one version",
+        (verdict.UNVERIFIED,),
+        "model",
+        (
+            (
+                "remediations/revert_model.py",
+                "others = sorted(good - {current}, reverse=True)",
+                "others = [current - 1]",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 8: the first gate that says no ends it",
+        (verdict.UNGATED,),
+        "asked",
+        (
+            (
+                "incidents/decide.py",
+                "    gates = tuple(gate(request, playbook, facts) for gate in GATES)\n",
+                "    gates = tuple(gate(request, playbook, facts) for gate in GATES)\n"
+                "    no = next((place for place, gate in enumerate(gates) if gate.says is not Mode.run), len(gates))\n"
+                "    gates = gates[: no + 1]\n",
+            ),
+        ),
     ),
     Mutant(
         "law 9: a yes to one plan counts for another",
@@ -130,7 +193,7 @@ MUTANTS = (
     Mutant(
         "law 10: nobody settles what has died",
         (verdict.ENDLESS,),
-        "model:worker",
+        "model:run",
         (
             (
                 "flows/reconcile.py",

@@ -24,7 +24,7 @@ PLANTED = os.environ.get("MUTANTS", "fencing")
 def system_parts(system: System, prefect_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     """What is broken over and over, with ledgers on both databases."""
     folder = tmp_path_factory.mktemp("chaos")
-    with parts(system, folder, servers.postgres(folder)) as made:
+    with parts(system, folder, prefect_server, servers.postgres(folder)) as made:
         yield made
 
 
@@ -41,7 +41,7 @@ def test_a_planted_bug_is_found(
     system: System, prefect_server: Server, mutant: mutants.Mutant, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The harness can fail: it finds the bug, and names the law that it breaks."""
-    found = lane.find(system, mutant, tmp_path_factory.mktemp("mutant"))
+    found = lane.find(system, prefect_server, mutant, tmp_path_factory.mktemp("mutant"))
     assert found["found"], found
 
 
