@@ -39,6 +39,8 @@ class Stack:
         self._parts, self._lock = parts, RLock()
         self.pool = f"chaos-{home.name}"
         self._deployed: dict[str, UUID] = {}
+        #: The last run of ``reconcile`` that was asked for, and when.
+        self._asked: tuple[UUID, float] | None = None
         common = {**parts.given, **environment, "PYTHONPATH": str(parts.code), LINE: line, SILENCE: str(NOTICED)}
         self._mine = f"{LINE}={line}".encode()
         preload = [*Settings.model_fields["preload"].default, "tests.chaos.telling"]
@@ -87,9 +89,17 @@ class Stack:
                     server.start()
 
     def reconcile(self) -> None:
-        """Ask for a run of ``reconcile``, as its schedule does; in vain where Prefect's server is down."""
+        """Ask for a run of ``reconcile``, as its schedule does, unless the one before has not ended.
+
+        In vain where Prefect's server is down. What that one has lost it never ends, so it is not waited for long.
+        """
         with suppress(httpx.HTTPError, PrefectHTTPStatusError), get_client(sync_client=True) as client:
-            client.create_flow_run_from_deployment(self._deployed["reconcile"], parameters={"grace_seconds": 2})
+            if self._asked is not None and time.monotonic() < self._asked[1] + NOTICED:
+                state = client.read_flow_run(self._asked[0]).state
+                if state is None or not state.is_final():
+                    return
+            run = client.create_flow_run_from_deployment(self._deployed["reconcile"], parameters={"grace_seconds": 2})
+            self._asked = run.id, time.monotonic()
 
     def stop(self) -> None:
         """End all that is of this trial, and see Prefect's server well."""

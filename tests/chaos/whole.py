@@ -79,7 +79,7 @@ class Whole(Trial):
                 self.answer()
                 if not self._at_work():
                     self.end_leases()
-            if time.monotonic() > reconciled + RECONCILE_EVERY:
+            if not self._at_work() and time.monotonic() > reconciled + RECONCILE_EVERY:
                 self._stack.reconcile()
                 reconciled = time.monotonic()
             time.sleep(0.3)
