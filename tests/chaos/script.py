@@ -24,8 +24,8 @@ What = Literal[
 #: How often each kind of story is told.
 STORIES: dict[Story, int] = {"data": 30, "model": 34, "both": 8, "asked": 10, "vain": 8, "gone": 5, "stale": 5}
 
-#: Every so-many-th trial is one of the whole stack: Prefect's server, the warm worker and the intake as they are run.
-WHOLE = 25
+#: Of so many trials one is of the whole stack: Prefect's server, the warm worker and the intake as they are run.
+WHOLE = 50
 
 #: What is killed there, and how often.
 OF_WHOLE = {"run": 3, "worker": 4, "fork server": 2, "web": 3, "prefect": 4, "all": 2, "spoil": 3, "person": 1}
@@ -99,7 +99,7 @@ class Script:
         rng = Random(f"{seed} {database}")  # noqa: S311  # it draws trials, and guards nothing
         [story] = rng.choices(list(STORIES), list(STORIES.values()))
         wanted, _, kind = only.partition(":")
-        whole = wanted == "whole" or (wanted == "all" and seed % WHOLE == 0)
+        whole = wanted == "whole" or (wanted == "all" and _is_whole(seed))
         if wanted not in ("all", "whole"):
             story = wanted  # type: ignore[assignment]  # one of the stories
         if whole and story == "stale":
@@ -115,6 +115,11 @@ class Script:
         elif rng.random() < 0.35 and not any(deed.what == "person" for deed in deeds):
             deeds.append(_person(rng, story))
         return Script(seed, story, tuple(deeds), yes=rng.random() < 0.8, others=rng.choice((0, 0, 0, 1)), whole=whole)
+
+
+def _is_whole(seed: int) -> bool:
+    """By turns an odd and an even one, as every other trial is on the other database."""
+    return seed % WHOLE == seed // WHOLE % 2
 
 
 def _deed_of_whole(rng: Random, story: Story, database: str, kind: str) -> Deed:
