@@ -107,7 +107,7 @@ def harness(planted: list[dict[str, Any]]) -> Table:
     for one in planted:
         table.add_row(one["mutant"], str(one["found"] or "never"), ": ".join(one["says"]))
     for law, where in HELD_ELSEWHERE.items():
-        table.add_row(f"law {law}", "", f"no trial can break it; held by {where}")
+        table.add_row(f"law {law}", "", f"no trial can break it; held by {', '.join(where)}")
     return table
 
 

@@ -130,8 +130,8 @@ def _deed_of_whole(rng: Random, story: Story, database: str, kind: str) -> Deed:
         return _deed(rng, story, database, kind)
     side: Literal["before", "after"] = rng.choice(("before", "after"))
     what: What = f"kill {kind}"  # type: ignore[assignment]  # one of those
-    if kind == "web" and rng.random() < 0.4:
-        return Deed(what, "write", rng.randint(1, 2), side, of="web")
+    if kind == "web" and rng.random() < 0.4:  # the first write is made when it starts, and the outbox makes some
+        return Deed(what, "write", rng.randint(1, 6), side, of="web")
     if rng.random() < 0.7:
         return Deed(what, "write", rng.randint(1, WRITES[story]), side, rng.choice((0, 0, 0, 1)))
     return Deed(what, "ms", rng.randint(1, 6000))

@@ -29,7 +29,8 @@ FLOWS = ("data", "model", "infrastructure", "reconcile")
 #: What Prefect has lost is noticed after so many seconds.
 NOTICED = 12
 
-NOWHERE = "http://127.0.0.1:9"
+#: What of the environment leads to production.
+PRODUCTION = ("AWS_", "MLFLOW_TRACKING")
 
 
 class Stack:
@@ -51,7 +52,7 @@ class Stack:
             log=home / "web.log",
             ready=lambda: httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success,
             # it faces the network, and holds nothing of production
-            settings={**common, "MLFLOW_TRACKING_URI": NOWHERE, "AWS_ENDPOINT_URL_S3": NOWHERE},
+            settings=common | {name: "" for name in (*os.environ, *common) if name.startswith(PRODUCTION)},
         )
 
     def start(self) -> None:
