@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -118,8 +120,9 @@ def main() -> None:
     numbers = list(range(first, first + count))
     seeds = {"sqlite": numbers[::2], "postgresql": numbers[1::2]}
     trials: list[dict[str, Any]] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` leaves it ignored
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console) as bar, suppress(KeyboardInterrupt):  # then it counts what there is
         task = bar.add_task("starting", total=count)
         for trial in run(seeds, only):
             trials.append(trial)
@@ -131,7 +134,7 @@ def main() -> None:
                 console.print_json(json.dumps(trial))
     for table in tables(trials):
         console.print(table)
-    if os.environ.get("MUTANTS", "1") != "0":
+    if os.environ.get("MUTANTS", "1") != "0" and len(trials) == count:
         planted = list(run({"mutants": [0]}, ""))
         console.print(harness(planted))
         if len(planted) < len(MUTANTS) or not all(one["found"] for one in planted):
