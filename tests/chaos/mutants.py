@@ -38,11 +38,15 @@ class Mutant:
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder / name)
+        self.fits(folder)
         for file, old, new in self.edits:
-            text = (folder / file).read_text()
-            assert text.count(old) == 1, f"the mutant {self.name!r} no longer fits {file}"
-            (folder / file).write_text(text.replace(old, new))
+            (folder / file).write_text((folder / file).read_text().replace(old, new))
         return folder
+
+    def fits(self, folder: Path) -> None:
+        """What it replaces is in these packages, once; else it would plant nothing, and prove nothing."""
+        for file, old, _ in self.edits:
+            assert (folder / file).read_text().count(old) == 1, f"the mutant {self.name!r} no longer fits {file}"
 
 
 MUTANTS = (
