@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -76,7 +76,7 @@ class Server:
             raise RuntimeError(f"{self.name} was started already")
         environment = {**os.environ, **self.env, **self.settings}
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log, _sigint_not_ignored():
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -85,6 +85,8 @@ class Server:
                 env=environment,
                 user=self.user,
                 start_new_session=True,
+                # A handled one it does not inherit. Done in the child, so that any thread may start it.
+                preexec_fn=_heed_sigint if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else None,  # noqa: PLW1509
             )
         self._guard = subprocess.Popen(
             ["sh", "-c", GUARD, "guard", str(self._process.pid)],
@@ -139,11 +141,24 @@ class Server:
         # What is left of the group now has had its time, whether or not its leader is among it.
         _signal_group(process.pid, signal.SIGKILL)
         process.wait()
-        if guard is not None and guard.stdin is not None:
-            guard.kill()
-            guard.stdin.close()
-            guard.wait()
+        _let_go(guard)
         self.tidy()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL it alone, as when memory runs out: what it has started goes on. Then it can be started again."""
+        process, self._process = self._process, None
+        guard, self._guard = self._guard, None
+        if process is None:
+            return
+        atexit.unregister(self.stop)
+        process.kill()
+        process.wait()
+        _let_go(guard)
 
     def __enter__(self) -> Self:
         return self.start().wait_ready()
@@ -152,25 +167,22 @@ class Server:
         self.stop()
 
 
+def _let_go(guard: subprocess.Popen[bytes] | None) -> None:
+    """End the guard, and not what it guards."""
+    if guard is not None and guard.stdin is not None:
+        guard.kill()
+        guard.stdin.close()
+        guard.wait()
+
+
 def _signal_group(group: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
 
 
-@contextlib.contextmanager
-def _sigint_not_ignored() -> Iterator[None]:
-    """A child inherits an ignored SIGINT (a shell's ``&`` does that), and Prefect's worker then never stops.
-
-    A handled one it does not inherit. Only the main thread may change handlers, so start servers from there.
-    """
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _heed_sigint() -> None:
+    """In a child whose parent ignores SIGINT (a shell's ``&`` does that): Prefect's worker would never stop."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def isolate(home: Path) -> None:

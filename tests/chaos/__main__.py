@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -23,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.chaos.mutants import MUTANTS
-from tests.chaos.verdict import LAWS
+from tests.chaos.verdict import HELD_ELSEWHERE, LAWS
 from tests.flows.kit import ROOT
 
 DATABASES = ("sqlite", "postgresql")
@@ -81,6 +83,7 @@ def tables(trials: list[dict[str, Any]]) -> list[Table]:
     table = Table("", *DATABASES, title="the counts")
     for name, key in (
         ("trials", ""),
+        ("of them with the whole stack", "whole"),
         ("alerts acknowledged", "acknowledged"),
         ("changes applied", "applied"),
         ("changes undone", "undone"),
@@ -92,8 +95,22 @@ def tables(trials: list[dict[str, Any]]) -> list[Table]:
         table.add_row(name, *(str(sum(one.get(key, 0) if key else 1 for one in mine)) for mine in rows))
     for law in (*LAWS, "did not go through"):
         broken = Counter(one["database"] for one in trials for name, _ in one["broken"] if name == law)
-        table.add_row(law, *(str(broken[name]) for name in DATABASES), style="bold red" if broken else "green")
+        table.add_row(
+            f"law {LAWS[law]}: {law}" if law in LAWS else law,
+            *(str(broken[name]) for name in DATABASES),
+            style="bold red" if broken else "green",
+        )
     return [*found, table]
+
+
+def harness(planted: list[dict[str, Any]]) -> Table:
+    """Which planted bug was found by what, and where the laws are held that no trial can break."""
+    table = Table("planted bug", "found by trial", "which says", title="the harness itself")
+    for one in planted:
+        table.add_row(one["mutant"], str(one["found"] or "never"), ": ".join(one["says"]))
+    for law, where in HELD_ELSEWHERE.items():
+        table.add_row(f"law {law}", "", f"no trial can break it; held by {', '.join(where)}")
+    return table
 
 
 def main() -> None:
@@ -103,8 +120,9 @@ def main() -> None:
     numbers = list(range(first, first + count))
     seeds = {"sqlite": numbers[::2], "postgresql": numbers[1::2]}
     trials: list[dict[str, Any]] = []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` leaves it ignored
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console) as bar, suppress(KeyboardInterrupt):  # then it counts what there is
         task = bar.add_task("starting", total=count)
         for trial in run(seeds, only):
             trials.append(trial)
@@ -116,12 +134,9 @@ def main() -> None:
                 console.print_json(json.dumps(trial))
     for table in tables(trials):
         console.print(table)
-    if os.environ.get("MUTANTS", "1") != "0":
+    if os.environ.get("MUTANTS", "1") != "0" and len(trials) == count:
         planted = list(run({"mutants": [0]}, ""))
-        table = Table("planted bug", "found by trial", "which says", title="the harness itself")
-        for one in planted:
-            table.add_row(one["mutant"], str(one["found"] or "never"), ": ".join(one["says"]))
-        console.print(table)
+        console.print(harness(planted))
         if len(planted) < len(MUTANTS) or not all(one["found"] for one in planted):
             sys.exit(1)
     if len(trials) < count or any(trial["broken"] for trial in trials):

@@ -11,40 +11,13 @@ import importlib
 import json
 import os
 import select
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from flows.ready import forget
 from flows.warm.server import one_thread, preload
-from incidents.ledger import Ledger, ledger
+from incidents.ledger import ledger
 from incidents.settings import settings
-from incidents.writer import Writer
-
-
-def tell_of_writes(path: str) -> None:
-    """At every write, right before and right after its commit, say so and wait to be let on."""
-    line = socket.socket(socket.AF_UNIX)
-    line.connect(path)
-    real, turn = Ledger.write, threading.Lock()
-
-    def say(word: bytes) -> None:
-        with turn:
-            line.sendall(word)
-            line.recv(1)
-
-    @contextmanager
-    def write(ledger: Ledger) -> Iterator[Writer]:
-        with real(ledger) as writer:
-            yield writer
-            writer.flush()
-            say(b"b")
-        say(b"a")
-
-    Ledger.write = write  # type: ignore[method-assign, assignment]  # the place where it may die
+from tests.chaos.telling import LINE, tell_of_writes
 
 
 def section(job: dict[str, Any]) -> None:
@@ -84,10 +57,11 @@ def child(job: dict[str, Any]) -> None:
             os.dup2(nothing.fileno(), 0)
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        os.environ.update(job["environment"])
-        forget()
+        os.environ.update({**job["environment"], LINE: job["line"]})
+        settings.cache_clear()
+        ledger.cache_clear()
         ledger()  # the tables are there before anybody is killed
-        tell_of_writes(job["line"])
+        tell_of_writes()
         WORK[job["do"]](job)
         code = 0
     except BaseException as error:
@@ -100,9 +74,10 @@ def main() -> None:
     """Do as stdin says, until it ends."""
     one_thread()
     preload([*settings().preload, "incidents.intake.app", "pyarrow.parquet", "pyarrow._acero"])
+    from incidents.playbook import playbook
     from remediations import clients
 
-    for made in (clients.s3, clients.registry, clients.http):
+    for made in (clients.s3, clients.registry, clients.http, playbook):  # as a warm child has them before its run
         made()
     say({"ready": True})
     running: dict[int, int] = {}

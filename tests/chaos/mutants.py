@@ -38,11 +38,15 @@ class Mutant:
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder / name)
+        self.fits(folder)
         for file, old, new in self.edits:
-            text = (folder / file).read_text()
-            assert text.count(old) == 1, f"the mutant {self.name!r} no longer fits {file}"
-            (folder / file).write_text(text.replace(old, new))
+            (folder / file).write_text((folder / file).read_text().replace(old, new))
         return folder
+
+    def fits(self, folder: Path) -> None:
+        """What it replaces is in these packages, once; else it would plant nothing, and prove nothing."""
+        for file, old, _ in self.edits:
+            assert (folder / file).read_text().count(old) == 1, f"the mutant {self.name!r} no longer fits {file}"
 
 
 MUTANTS = (
@@ -64,7 +68,7 @@ MUTANTS = (
     Mutant(
         "law 2: the effect before the intent",
         (verdict.NO_INTENT,),
-        "model:worker",
+        "model:run",
         (
             (
                 "flows/steps.py",
@@ -76,7 +80,7 @@ MUTANTS = (
     Mutant(
         "law 2: what was begun is done once more",
         (verdict.TWICE,),
-        "data:worker",
+        "data:run",
         (
             (
                 "remediations/datasets/content.py",
@@ -98,6 +102,69 @@ MUTANTS = (
         "model:spoil",
         (("remediations/aliases.py", "max_retries=0", "max_retries=2"),),
         trials=60,
+    ),
+    Mutant(
+        "law 4: done because the call returned",
+        (verdict.HEALED,),
+        "vain",
+        (
+            (
+                "flows/steps.py",
+                "    if verdict.health is Health.healthy and symptom is not None:\n        verdict = await watch",
+                "    if symptom is None:\n        verdict = await watch",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 4: of no help, and left so",
+        (verdict.LEFT,),
+        "vain",
+        (
+            (
+                "flows/steps.py",
+                '            await step(f"undo {plan.action}", undo, case, action, plan, verdict.why)',
+                "            pass",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 5: the alert is believed",
+        (verdict.ACTED,),
+        "gone",
+        (
+            (
+                "flows/looking.py",
+                '    look = await step(f"confirm {check.subject}", work)\n',
+                '    told = Verdict(health=Health.unhealthy, why="the alert says so")\n'
+                "    look = Look(subject=check.subject, verdict=told)\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 6: back by one version",
+        (verdict.UNVERIFIED,),
+        "model",
+        (
+            (
+                "remediations/revert_model.py",
+                "others = sorted(good - {current}, reverse=True)",
+                "others = [current - 1]",
+            ),
+        ),
+    ),
+    Mutant(
+        "law 8: the first gate that says no ends it",
+        (verdict.UNGATED,),
+        "asked",
+        (
+            (
+                "incidents/decide.py",
+                "    gates = tuple(gate(request, playbook, facts) for gate in GATES)\n",
+                "    gates = tuple(gate(request, playbook, facts) for gate in GATES)\n"
+                "    no = next((place for place, gate in enumerate(gates) if gate.says is not Mode.run), len(gates))\n"
+                "    gates = gates[: no + 1]\n",
+            ),
+        ),
     ),
     Mutant(
         "law 9: a yes to one plan counts for another",
@@ -130,7 +197,7 @@ MUTANTS = (
     Mutant(
         "law 10: nobody settles what has died",
         (verdict.ENDLESS,),
-        "model:worker",
+        "model:run",
         (
             (
                 "flows/reconcile.py",

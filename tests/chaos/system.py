@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any
 
-import httpx
+import certifi
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,6 +21,7 @@ from demo.servers import Server
 from incidents.ledger import Ledger
 from incidents.playbook import Playbook, load
 from remediations.clients import registry
+from tests.chaos.children import Forks
 from tests.chaos.proxy import Proxy
 from tests.chaos.world import ALIAS, POINTER, World, word
 from tests.flows.kit import ROOT, ROWS, System
@@ -42,81 +38,6 @@ CHANGED = {
 }
 
 
-class Forks:
-    """The process that everything that dies is forked from."""
-
-    def __init__(self, code: Path, environment: dict[str, str], log: Path) -> None:
-        argv = [sys.executable, "-m", "tests.chaos.forks"]
-        with log.open("ab") as err:
-            self.process = subprocess.Popen(
-                argv,
-                cwd=code,
-                env={**os.environ, **environment, "PYTHONPATH": str(code)},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=err,
-                text=True,
-            )
-        self._numbers, self._lock = count(1), threading.Lock()
-        self._news: dict[int, dict[str, int]] = {}
-        self._heard = threading.Condition()
-        self._ready = threading.Event()
-        threading.Thread(target=self._listen, daemon=True, name="forks").start()
-
-    def wait_ready(self) -> None:
-        """Wait until everything is imported."""
-        assert self._ready.wait(120), "the process to fork from did not start"
-
-    def start(self, job: dict[str, Any]) -> Child:
-        """Fork a process for this job."""
-        number = next(self._numbers)
-        assert self.process.stdin is not None
-        with self._lock:
-            self.process.stdin.write(json.dumps({**job, "id": number}) + "\n")
-            self.process.stdin.flush()
-        return Child(self, number, self.hear(number, "pid", 30) or 0)
-
-    def hear(self, number: int, what: str, seconds: float) -> int | None:
-        """What it said about a job; None where it says nothing in time."""
-        with self._heard:
-            self._heard.wait_for(lambda: what in self._news.get(number, {}), seconds)
-            return self._news.get(number, {}).get(what)
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.kill()
-        self.process.communicate()
-
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            news = json.loads(line)
-            if "ready" in news:
-                self._ready.set()
-                continue
-            with self._heard:
-                self._news.setdefault(news.pop("id"), {}).update(news)
-                self._heard.notify_all()
-
-
-@dataclass(frozen=True)
-class Child:
-    """One forked process."""
-
-    forks: Forks
-    number: int
-    pid: int
-
-    def kill(self) -> None:
-        """SIGKILL, unless it has ended: then its number may be somebody else's."""
-        if self.forks.hear(self.number, "status", 0) is None:
-            os.kill(self.pid, SIGKILL)
-
-    def wait(self, seconds: float) -> int | None:
-        """Its exit status; None: it goes on."""
-        return self.forks.hear(self.number, "status", seconds)
-
-
 @dataclass
 class Parts:
     """Everything that a trial needs and that outlives it."""
@@ -130,6 +51,13 @@ class Parts:
     environment: dict[str, str]
     #: Where there is one, ledgers are in it, and it is killed.
     postgres: Server | None
+    #: Prefect's server, which is killed where the whole stack runs.
+    prefect: Server
+    #: Where the packages are that run in the processes that are killed, and what is in their environment.
+    code: Path
+    given: dict[str, str]
+    #: A model version that was good once, and does not help any more.
+    vain: int
     number: Iterator[int]
     #: A short path, as those of sockets have to be.
     sockets: Path
@@ -157,13 +85,7 @@ class Parts:
     def restart_postgres(self) -> None:
         """Kill PostgreSQL with everything that belongs to it, as a power cut does, and start it again."""
         assert self.postgres is not None
-        parent = self.postgres.pid
-        for pid in [*_children(parent), parent]:
-            try:
-                os.kill(pid, SIGKILL)
-            except ProcessLookupError:
-                continue
-        self.postgres.stop(grace=0.1)
+        kill_whole(self.postgres)
         for _ in range(50):
             try:
                 self.postgres.start().wait_ready(20)
@@ -171,13 +93,6 @@ class Parts:
             except RuntimeError:  # the dead still hold its memory
                 time.sleep(0.1)
         raise RuntimeError("PostgreSQL does not start again")
-
-    def wait_served(self, version: int) -> None:
-        """Wait until the service answers with this version."""
-        end = time.monotonic() + 20
-        while httpx.get(f"{self.world.system.service.url}/health").json().get("version") != version:
-            assert time.monotonic() < end, "the service does not follow its alias"
-            time.sleep(0.03)
 
     def _on_postgres(self, statement: str) -> None:
         assert self.postgres is not None
@@ -195,10 +110,12 @@ class Parts:
 
 
 @contextmanager
-def parts(system: System, folder: Path, postgres: Server | None = None, code: Path = ROOT) -> Iterator[Parts]:
+def parts(
+    system: System, folder: Path, prefect: Server, postgres: Server | None = None, code: Path = ROOT
+) -> Iterator[Parts]:
     """Put proxies in front of S3 and MLflow, start what forks, and give people versions of their own.
 
-    ``code``: where the packages are that the forked processes run.
+    ``code``: where the packages are that run in the processes that are killed.
     """
     folder.mkdir(exist_ok=True)
     book = folder / "playbook.yaml"
@@ -224,31 +141,48 @@ def parts(system: System, folder: Path, postgres: Server | None = None, code: Pa
             "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "2",
             "PREFECT_LOGGING_TO_API_ENABLED": "false",
+            "PREFECT_API_SSL_CERT_FILE": _one_certificate(folder),
             "LASTGOOD_PLAYBOOK": str(book),
             "LASTGOOD_TOKEN_ALERTMANAGER": "of the chaos",
         }
         forks = Forks(code, environment, folder / "forks.log")
         stack.callback(forks.stop)
-        world = World(system, _of_people(system, folder))
+        likes = (system.model_good, system.model_good, system.model_broken, system.model_broken)
+        # The version right before the broken one was never looked at, so going back by one is not going back to a
+        # good one.
+        own, _, vain, broken = (_again(like) for like in likes)
+        world = World(replace(system, model_broken=broken), {ALIAS: str(own), POINTER: _of_people(system, folder)})
         forks.wait_ready()
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
         here = {name: value for name, value in environment.items() if name.startswith("LASTGOOD")}
-        yield Parts(world, forks, s3, mlflow, load(book), folder, here, postgres, count(1), sockets)
+        yield Parts(
+            world=world,
+            forks=forks,
+            s3=s3,
+            mlflow=mlflow,
+            book=load(book),
+            folder=folder,
+            environment=here,
+            postgres=postgres,
+            prefect=prefect,
+            code=code,
+            given=environment,
+            vain=vain,
+            number=count(1),
+            sockets=sockets,
+        )
 
 
-def _of_people(system: System, folder: Path) -> dict[str, str]:
-    """Versions that nobody but a person chooses."""
-    files = transactions.write_parquet(transactions.generate(ROWS, seed=5), folder / "people")
-    chosen = system.store.pointer_to(system.store.publish(files).version, by="a person")
-    good = registry().get_model_version("fraud", str(system.model_good))
-    logged = good.source.removeprefix("models:/")
-    made = registry().create_model_version(
-        "fraud", good.source, run_id=good.run_id, model_id=logged, await_creation_for=0
-    )
-    return {ALIAS: str(made.version), POINTER: word(chosen).split()[0]}
+def kill_whole(server: Server) -> None:
+    """SIGKILL a server and the processes that it has started."""
+    for pid in children(server.pid) if server.alive else ():
+        with suppress(ProcessLookupError):
+            os.kill(pid, SIGKILL)
+    server.kill()
 
 
-def _children(parent: int) -> list[int]:
+def children(parent: int) -> list[int]:
+    """The processes that a process has started."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -258,3 +192,28 @@ def _children(parent: int) -> list[int]:
         if int(fields[1]) == parent:
             found.append(int(stat.parent.name))
     return found
+
+
+def _one_certificate(folder: Path) -> str:
+    """As the warm worker does: without TLS none is needed, and reading all of them takes 60 ms a client."""
+    found, end = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")[:2]
+    file = folder / "one-certificate.pem"
+    file.write_text(found + end, encoding="utf-8")
+    return str(file)
+
+
+def _again(like: int) -> int:
+    """Register another version of the same content, as one that is there."""
+    good = registry().get_model_version("fraud", str(like))
+    logged = good.source.removeprefix("models:/")
+    made = registry().create_model_version(
+        "fraud", good.source, run_id=good.run_id, model_id=logged, await_creation_for=0
+    )
+    return int(made.version)
+
+
+def _of_people(system: System, folder: Path) -> str:
+    """A dataset version that nobody but a person chooses."""
+    files = transactions.write_parquet(transactions.generate(ROWS, seed=5), folder / "people")
+    chosen = system.store.pointer_to(system.store.publish(files).version, by="a person")
+    return word(chosen).split()[0]

@@ -9,16 +9,43 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from incidents import events as e
+from incidents.gates import GATES
 from incidents.incident import Incident, find
 from incidents.ledger import Ledger
-from incidents.models import Plan, Severity, Status
+from incidents.models import Health, Plan, Severity, Status
 from incidents.schema import episodes
 from tests.chaos.world import ALIAS, Change, state
 
 LOST, TWICE, OVERWRITTEN, ENDLESS = "alerts lost", "actions applied twice", "changes overwritten", "without an end"
 NO_INTENT, UNFENCED, UNAPPROVED = "changed without an intent", "changed after the lease", "changed without approval"
-HEALED = "resolved though still broken"
-LAWS = (LOST, TWICE, OVERWRITTEN, ENDLESS, NO_INTENT, UNFENCED, UNAPPROVED, HEALED)
+HEALED, LEFT, ACTED = "resolved though still broken", "of no help, and not undone", "acted though it was over"
+UNVERIFIED, UNGATED = "went back to what nobody verified", "a gate not on the record"
+
+#: What is looked for, and the number of the law that it would break.
+LAWS = {
+    LOST: 1,
+    NO_INTENT: 2,
+    TWICE: 2,
+    OVERWRITTEN: 3,
+    HEALED: 4,
+    LEFT: 4,
+    ACTED: 5,
+    UNVERIFIED: 6,
+    UNGATED: 8,
+    UNAPPROVED: 9,
+    UNFENCED: 10,
+    ENDLESS: 10,
+}
+
+#: The laws that no trial can break: what keeps them is in the code's text, or is decided before anything runs.
+HELD_ELSEWHERE = {
+    7: ("tests/incidents/test_playbook.py", "tests/incidents/test_decide.py"),
+    11: ("tests/flows/test_end_to_end.py", "pyproject.toml"),
+    12: ("tests/test_one_word.py",),
+}
+
+#: Every gate by its name on the record, in words.
+GATES_ASKED = {"asset" if gate.__name__ == "declared" else gate.__name__.replace("_", " ") for gate in GATES}
 
 ENDED = (Status.resolved, Status.not_confirmed, Status.escalated)
 
@@ -49,6 +76,9 @@ def judge(ledger: Ledger, journal: list[Change], acknowledged: set[str], *, died
         found.endings["undone" if undone and incident.status is Status.escalated else incident.status.value] += 1
         if incident.status not in ENDED:
             found.broken.append((ENDLESS, f"{incident.name} is {incident.status} after {incident.events[-1].body}"))
+        found.broken += [(LEFT, f"{incident.name}: {plan.summary}") for plan in _left(incident)]
+        found.broken += [(UNVERIFIED, what) for what in _unverified(ledger, incident)]
+        found.broken += [(UNGATED, what) for what in _ungated(incident)]
     plans = {attempt.plan.hash: attempt.plan for incident in incidents for attempt in incident.attempts}
     for place, change in enumerate(journal):
         if change.who == "ours":
@@ -123,3 +153,41 @@ def _unapproved(change: Change, incidents: list[Incident]) -> Iterator[tuple[str
         )
         if not yes:
             yield UNAPPROVED, f"{incident.name} ran {name[:12]}, and nobody had said yes to that"
+
+
+def _left(incident: Incident) -> Iterator[Plan]:
+    """Law 4: what was seen not to help is undone, unless the world has moved meanwhile."""
+    for attempt in incident.attempts:
+        unhealthy = attempt.verdict is not None and attempt.verdict.health is Health.unhealthy
+        if incident.status in ENDED and unhealthy and not attempt.undone and not attempt.conflict:
+            yield attempt.plan
+
+
+def _unverified(ledger: Ledger, incident: Incident) -> Iterator[str]:
+    """Law 6: at the moment of its intent, what an action goes back to was verified good, and nothing else since."""
+    for event in incident.events:
+        if not isinstance(event.body, e.Applying) or event.body.asked is None:
+            continue
+        subject, version = event.body.asked.changes, str(incident.attempt(event.body.plan).plan.after["version"])
+        told = [
+            one.body.verdict.health
+            for one in ledger.events(subject=subject, kinds=["judged"])
+            if isinstance(one.body, e.Judged) and one.body.version == version and one.seq < event.seq
+        ]
+        settled = [health for health in told if health is not Health.inconclusive]
+        if settled[-1:] != [Health.healthy]:
+            yield f"{incident.name}: {subject} to {version}, which was {settled[-1] if settled else 'never looked at'}"
+
+
+def _ungated(incident: Incident) -> Iterator[str]:
+    """Law 8: every decision says what every gate said, and no intent is without one."""
+    decided: set[str] = set()
+    for event in incident.events:
+        if isinstance(event.body, e.Gated | e.Applying):
+            missing = GATES_ASKED - {gate.name.replace("-", " ") for gate in event.body.gates}
+            if missing:
+                yield f"{incident.name}: {event.body.kind} without {', '.join(sorted(missing))}"
+        if isinstance(event.body, e.Gated):
+            decided.add(event.body.plan)
+        if isinstance(event.body, e.Applying) and event.body.plan not in decided:
+            yield f"{incident.name}: an intent without a decision"

@@ -6,9 +6,14 @@ Our processes reach S3 and MLflow through proxies, people do not. One lock puts 
 from __future__ import annotations
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import Literal
+
+import httpx
 
 from incidents import events as e
 from incidents.ledger import Ledger
@@ -16,7 +21,7 @@ from incidents.models import Plan
 from remediations.clients import registry
 from remediations.datasets.layout import Pointer
 from tests.chaos.proxy import Forward, Request, status
-from tests.flows.kit import System
+from tests.flows.kit import RELOAD, System
 
 ALIAS, POINTER = "models:/fraud@champion", "dataset:transactions"
 
@@ -48,6 +53,23 @@ class World:
     ledger: Ledger | None = None
     stale: bool = False
 
+    def __post_init__(self) -> None:
+        self._telling = ThreadPoolExecutor(1)  # one after the other, so that none is overtaken by an older one
+
+    def follow(self, version: int) -> None:
+        """Have the service load a version, and wait until it answers with it."""
+        end = time.monotonic() + 20
+        while self._tell() != version:
+            assert time.monotonic() < end, "the service does not follow its alias"
+            time.sleep(0.03)
+
+    def _tell(self) -> int | None:
+        """Tell the service to look at the alias at once; returns what it answers with from then on."""
+        with suppress(httpx.HTTPError):
+            answer = httpx.post(f"{self.system.service.url}/reload", headers=RELOAD, timeout=20, trust_env=False)
+            return int(answer.json().get("version") or 0)
+        return None
+
     def now(self, target: str) -> str:
         """Where a pointer is."""
         if target == ALIAS:
@@ -61,6 +83,7 @@ class World:
             if target == ALIAS:
                 after = self.person[ALIAS] if where == "own" else str(self.system.model_broken)
                 registry().set_registered_model_alias("fraud", "champion", after)
+                self._telling.submit(self._tell)
             else:
                 store = self.system.store
                 version = self.person[POINTER] if where == "own" else self.system.broken
@@ -85,6 +108,8 @@ class World:
             answer = forward()
             if 200 <= status(answer) < 300:
                 self.journal.append(Change("ours", target, before, self.now(target), intents, self.stale))
+            if target == ALIAS:
+                self._telling.submit(self._tell)
             return answer
 
     def _intents(self, target: str) -> tuple[str, ...]:

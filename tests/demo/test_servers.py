@@ -245,6 +245,26 @@ print(server.pid, flush=True)
 sys.stdin.read()
 """
 
+IN_A_THREAD = STARTER.replace(
+    "True).start()", "True)\nfrom threading import Thread\nt = Thread(target=server.start)\nt.start()\nt.join()"
+)
+
+
+@linux
+def test_a_killed_server_starts_again_and_what_it_started_goes_on(tmp_path: Path) -> None:
+    """SIGKILL of one process, as when memory runs out: its child lives, and a supervisor can start it anew."""
+    outer = f"import subprocess, sys; subprocess.run({SLEEP!r})"
+    log = tmp_path / "any.log"
+    running = server(tmp_path, sys.executable, "-c", outer, ready=lambda: "asleep" in log.read_text())
+    [parent, child] = sorted(processes(running.start().wait_ready()), key=running.pid.__ne__)
+    running.kill()
+    running.kill()
+    assert (running.alive, alive(parent), alive(child)) == (False, False, True)
+    os.kill(child, signal.SIGKILL)
+    with running:
+        assert running.alive
+        assert running.pid != parent
+
 
 @linux
 @pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM", "itself"])
@@ -265,10 +285,12 @@ def test_servers_end_with_the_process_that_started_them(tmp_path: Path, end: str
 
 
 @linux
-def test_sigint_reaches_servers_of_a_background_job(tmp_path: Path) -> None:
+@pytest.mark.parametrize("thread", ["main", "another"])
+def test_sigint_reaches_servers_of_a_background_job(tmp_path: Path, thread: str) -> None:
     """A shell starts what stands before ``&`` with SIGINT ignored; a Prefect worker would inherit that for good."""
+    code = STARTER if thread == "main" else IN_A_THREAD
     starter = subprocess.Popen(
-        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", STARTER, str(tmp_path / "log")],
+        ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-c", code, str(tmp_path / "log")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

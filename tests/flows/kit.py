@@ -28,6 +28,9 @@ from remediations.datasets.base import DatasetStore
 ROOT = Path(__file__).parents[2]
 ROWS = 20_000
 
+#: With this header the service is told to look at its alias at once.
+RELOAD = {"Authorization": "Bearer of the tests"}
+
 #: Replaces texts in the playbook of one test: old, new, old, new.
 ChangePlaybook = Callable[..., None]
 
@@ -65,7 +68,7 @@ class System:
 
 
 @contextmanager
-def small_system(folder: Path) -> Iterator[System]:
+def small_system(folder: Path, reload_seconds: float = 0.2) -> Iterator[System]:
     """Good and broken data in S3, a model of each in MLflow, and a service that follows the alias."""
     root = f"s3://{servers.BUCKET}/flows-{secrets.token_hex(4)}"
     store = open_store(f"{root}/transactions", "transactions")
@@ -80,7 +83,7 @@ def small_system(folder: Path) -> Iterator[System]:
     store.move(store.pointer_to(versions["good"][0], by="test"), expect=None)
     sample = transactions.write_parquet(transactions.generate(8_000, seed=99), folder / "labelled", parts=1)
     labelled.move(labelled.pointer_to(labelled.publish(sample).version, by="test"), expect=None)
-    with _service(folder) as service, pytest.MonkeyPatch.context() as patch:
+    with _service(folder, reload_seconds) as service, pytest.MonkeyPatch.context() as patch:
         patch.setenv("LASTGOOD_STORE", root)
         patch.setenv("LASTGOOD_FRAUD_SERVICE", service.url)
         yield System(
@@ -117,14 +120,15 @@ def kinds(ledger: Ledger, incident: str) -> list[str]:
     return [event.body.kind for event in ledger.events(incident=incident)]
 
 
-def _service(folder: Path) -> Server:
+def _service(folder: Path, reload_seconds: float) -> Server:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    flags: dict[str, Any] = {"model": "fraud", "alias": "champion", "port": port, "reload-seconds": 0.2}
+    flags: dict[str, Any] = {"model": "fraud", "alias": "champion", "port": port, "reload-seconds": reload_seconds}
     return Server(
         name="model service",
         argv=[sys.executable, "-m", "demo.service", *(f"--{name}={value}" for name, value in flags.items())],
         log=folder / "service.log",
         ready=lambda: httpx.get(f"{url}/health").is_success,
         url=url,
+        settings={"DEMO_RELOAD_TOKEN": "of the tests"},
     )
