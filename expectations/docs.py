@@ -73,7 +73,7 @@ def render(validation: Validation) -> str:
     )
 
 
-def preload() -> None:
+def warm_up() -> None:
     """Compile Great Expectations' templates, which takes as long as validating 100,000 rows."""
     templates = _view().env
     for name in templates.list_templates(extensions=["j2", "css"]):

@@ -115,15 +115,15 @@ async def _undo(case: Case, action: Remediation) -> Any:
 
 
 async def _done(case: Case, action: Remediation, why: str, *, healed: bool) -> Any:
-    """Close the incident where the symptom was seen to be gone, or where this action is all that it is about.
+    """Close the incident where its own symptom was seen to be gone, or where this action is all that it is about.
 
-    Any other goes on as it stands: to contain, to keep evidence or to take something back mends nothing, and what
-    no check looks at was not seen to be mended.
+    Any other goes on as it stands: to contain, to keep evidence or to take something back mends nothing, what no check
+    looks at was not seen to be mended, and an alert that has joined is about more than this action.
     """
     incident = case.incident
-    opened = incident.events[0]
-    its_own = opened.actor.startswith("person:") and incident.title.startswith(_titled(action))
-    if healed or its_own:
+    healed = healed and (incident.category, incident.asset) == (action.category, action.subject())
+    by_hand = incident.events[0].actor.startswith("person:") and incident.title.startswith(_titled(action))
+    if healed or (by_hand and not incident.alerts):
         return ended(await resolve(case, why))
     left = Outcome(incident=case.name, status=incident.status, why=why)
     return Completed(name="Done", message=f"{case.name} goes on, {left.status}: {why}", data=left)

@@ -21,6 +21,7 @@ from incidents.assets import Disk, Pipeline, Service
 from incidents.breach import Bucket, Evidence, IamUser, Input, ManagedSecret
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
+from incidents.redaction import redact
 from incidents.settings import settings
 from incidents.upkeep import Contest, Impute, Preprocessing, PromQuery, Quarantine, Reload, Training
 from incidents.yaml_lines import read
@@ -29,9 +30,13 @@ from incidents.yaml_lines import read
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
+#: In doubt a property counts as secret: it can be given by the environment all the same.
+_MAY_BE_SECRET = re.compile("token|secret|passw|pwd|credential|key|authorization|connection-string", re.IGNORECASE)
+
+
 def _without_secrets(properties: dict[str, str]) -> dict[str, str]:
     for name, value in properties.items():
-        if re.search("token|secret|password|credential|access-key", name) or re.search(r"://[^/\s]*@", value):
+        if _MAY_BE_SECRET.search(name) or redact(value) != value:
             raise ValueError(f"{name} holds a secret: give it to pyiceberg as PYICEBERG_CATALOG__<NAME>__<PROPERTY>")
     return properties
 

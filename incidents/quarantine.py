@@ -41,6 +41,6 @@ def quarantined(ledger: Ledger, subject: str) -> dict[str, Quarantine]:
     found = {}
     for plan in shut.values():
         text, version = str(plan.after.get("tag") or ""), str(plan.parameters["version"])
-        sha = _SHA256.search(text)
-        found[version] = Quarantine(version=version, digest=sha[1] if sha else "", why=text)
+        named = _SHA256.findall(text)  # ours stands last: what comes before may be a person's words
+        found[version] = Quarantine(version=version, digest=named[-1] if named else "", why=text)
     return found

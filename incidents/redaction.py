@@ -143,9 +143,10 @@ _ANY_MARKER = _any_of(_ALL_MARKERS)
 _SHORT = re.compile("[@:=]")
 _SHORTEST_TOKEN = 12
 
-#: What a marker is made of, written as numbers, as JSON allows; with the four letters that Unicode takes for an ASCII
-#: one where case does not count. The few signs that Go's encoder writes so are none.
-_WRITTEN_OTHERWISE = re.compile(r"\\u(?:00(?:3[0-9d]|[4-7][0-9a-f]|2[0de])|013[01]|017f|212a)", re.I)
+#: What a marker is made of, written as JSON allows as well: as numbers, or a slash behind a backslash; with the four
+#: letters that Unicode takes for an ASCII one where case does not count. The few signs that Go's encoder writes so are
+#: none.
+_WRITTEN_OTHERWISE = re.compile(r"\\u(?:00(?:3[0-9d]|[4-7][0-9a-f]|2[0def])|013[01]|017f|212a)|\\/", re.I)
 
 
 def possible(text: str) -> tuple[Rule, ...]:

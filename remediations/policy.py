@@ -57,7 +57,11 @@ def document(statements: Iterable[Statement]) -> dict[str, Any]:
         allowed.setdefault((statement.resource, statement.passed_to), set()).update(statement.actions)
     made = []
     for (resource, passed_to), actions in sorted(allowed.items()):
-        wider = [kind for kind in allowed if kind != (resource, passed_to) and fnmatchcase(resource, kind[0])]
+        wider = [
+            kind
+            for kind in allowed
+            if kind != (resource, passed_to) and fnmatchcase(resource, kind[0].replace("[", "[[]"))
+        ]
         left = actions - {action for kind in wider if kind[1] in {"", passed_to} for action in allowed[kind]}
         condition = {"Condition": {"StringEquals": {"iam:PassedToService": passed_to}}} if passed_to else {}
         if left:

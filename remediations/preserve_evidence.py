@@ -51,7 +51,10 @@ class PreserveEvidence(Remediation):
         """Look what there is to be kept, and whether the bucket can keep it. Nothing is read but names and sizes."""
         locker = self._locker()
         locker.ready()
-        there = locker.manifest()
+        try:
+            there = locker.manifest()
+        except Conflict as taken:
+            raise CannotPlan(str(taken)) from taken
         after = {"manifest": locker.address}
         parts = [f"{len(there.kept)} exhibits are kept"] if there else []
         if there is None:

@@ -40,10 +40,12 @@ def refused(model: str, version: int, *, look: bool = False) -> str | None:
     found = scan(model, version) if look or before is None or not before.digest else before
     if before is not None and before.digest and found.digest and before.digest != found.digest:
         return "its files were changed since they were scanned"
+    if not found.digest:  # nobody could read it, so nobody knows whose content it is
+        return found.verdict.why
     same = [
         f"{name} {one.version}" for name, ones in shut.items() for one in ones.values() if one.digest == found.digest
     ]
-    if found.digest and same:
+    if same:
         return f"its content is that of {', '.join(same)}, which is quarantined"
     if found.verdict.health is Health.healthy or playbook().models[model].unsafe_pickles == "allow":
         return None

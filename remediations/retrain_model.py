@@ -30,6 +30,7 @@ class RetrainModel(Remediation):
 
     category: ClassVar[Category] = Category.model
     risk: ClassVar[Risk] = Risk.low
+    heals: ClassVar[bool] = False  # nothing is served by what it makes, until `promote_model`
     permissions: ClassVar[tuple[str, ...]] = (
         "s3:ListBucket, s3:GetObject of the dataset's store; for s3+versions, as rollback_dataset reads it",
         "prefect: run the training's deployment; or mlflow: run its project; or",

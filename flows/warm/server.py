@@ -159,7 +159,7 @@ def one_thread() -> None:
 
 
 def preload(imports: list[str]) -> None:
-    """Import all that runs will need, and let those of our modules that have a ``preload`` make ready what is slow.
+    """Import all that runs will need, and let those of our modules that have a ``warm_up`` make ready what is slow.
 
     What can't be imported is left for the run that needs it, which can say so.
     """
@@ -169,7 +169,7 @@ def preload(imports: list[str]) -> None:
             if name in OURS:
                 for found in pkgutil.walk_packages(module.__path__, f"{name}."):
                     if not found.name.endswith("__main__"):
-                        getattr(importlib.import_module(found.name), "preload", int)()
+                        getattr(importlib.import_module(found.name), "warm_up", int)()
         except Exception:
             print(f"the fork server could not import {name}:", file=sys.stderr)
             traceback.print_exc()

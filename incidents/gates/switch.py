@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from incidents.events import Gate
 from incidents.facts import Facts, Request
-from incidents.models import Mode
+from incidents.models import Mode, Risk
 from incidents.playbook import Playbook
 
 
@@ -19,11 +19,15 @@ def pause(_: Request, __: Playbook, facts: Facts) -> Gate:
 
 
 def frozen(request: Request, _: Playbook, facts: Facts) -> Gate:
-    """No incident has frozen the asset: where ``when_bad`` is ``freeze``, it stands still until a person has looked."""
-    if facts.frozen:
+    """No incident has frozen the asset: where ``when_bad`` is ``freeze``, it stands still until a person has looked.
+
+    What is of low risk changes nothing that anybody uses, as keeping evidence does, and is not held.
+    """
+    if facts.frozen and request.risk is not Risk.low:
         lift = f"lifted by `lastgood thaw {request.changes}`"
         return Gate(name="frozen", says=Mode.ask, why=f"{request.changes} is frozen, {facts.frozen}; {lift}")
-    return Gate(name="frozen", says=Mode.run, why=f"{request.changes or 'it'} is not frozen")
+    held = "is frozen, and this changes nothing that anybody uses" if facts.frozen else "is not frozen"
+    return Gate(name="frozen", says=Mode.run, why=f"{request.changes or 'it'} {held}")
 
 
 def crash(_: Request, playbook: Playbook, facts: Facts) -> Gate:

@@ -1,6 +1,7 @@
 """What a dataset's store takes of S3, as statements of an IAM policy: a prefix, plain keys or a Delta table.
 
-A store in a folder takes nothing of it. What an Iceberg catalog or DVC's remote takes, their own settings say.
+A store in a folder takes nothing of it. What an Iceberg catalog, DVC's remote or Delta's locks in DynamoDB take, their
+own settings say.
 """
 
 from __future__ import annotations

@@ -136,18 +136,25 @@ class DeltaStore(TableStore[Seen]):
         return found._replace(state=found.state.model_copy(update={"version": version}))
 
     def _commit(self, table: Seen, to: Pointer) -> None:
-        from deltalake import CommitProperties
+        from deltalake import CommitProperties, PostCommitHookProperties
 
         wanted, delta = self._at(to.version), table.table
         # Without retries a commit is refused if anybody else has committed since the table was looked at.
         properties = CommitProperties(custom_metadata={OURS: to.model_dump_json()}, max_commit_retries=0)
+        # A checkpoint is somebody else's to make, and an old log is not ours to delete: it is the way back.
+        nothing_more = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
         if wanted.state.digest != table.state.digest:
-            delta.restore(wanted.state.number, commit_properties=properties)
+            delta.restore(wanted.state.number, commit_properties=properties, post_commithook_properties=nothing_more)
             return
         # There is nothing for RESTORE to do, and it would make no commit.
         partitions = delta.metadata().partition_columns
         delta.create_write_transaction(
-            [], mode="append", schema=delta.schema(), partition_by=partitions, commit_properties=properties
+            [],
+            mode="append",
+            schema=delta.schema(),
+            partition_by=partitions,
+            commit_properties=properties,
+            post_commithook_properties=nothing_more,
         )
 
     def _overwrite(self, rows: pa.RecordBatchReader) -> None:

@@ -72,7 +72,7 @@ class Whole(Trial):
         began = reconciled = time.monotonic()
         while any(sender.is_alive() for sender in senders) or self._at_work() or not self.all_ended():
             if time.monotonic() > began + WHOLE_LIMIT:
-                return  # what has not ended by then is found to be so
+                break  # what has not ended by then is found to be so
             self._stack.supervise()
             with suppress(SQLAlchemyError):  # the database was killed under it: the next round
                 self.hurry(failed=True)
@@ -83,6 +83,8 @@ class Whole(Trial):
                 self._stack.reconcile()
                 reconciled = time.monotonic()
             time.sleep(0.3)
+        if len(self.acknowledged) < len(bodies):
+            raise TimeoutError("the alerts are not acknowledged")
 
     def stop(self) -> None:
         """End everything but what outlives the trial."""

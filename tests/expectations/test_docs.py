@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo.transactions import break_feed, generate, write_parquet
-from expectations.docs import _Sections, _view, preload, render
+from expectations.docs import _Sections, _view, render, warm_up
 from expectations.engine import Validation, validate
 
 
@@ -168,7 +168,7 @@ def test_a_good_version_has_a_page_too(folder: Path) -> None:
 def test_what_was_made_beforehand_is_all_that_a_page_needs(broken: Validation) -> None:
     """A child of the fork server compiles no template any more: the server has compiled them all."""
     _view.cache_clear()
-    preload()
+    warm_up()
     compiled = set(_view().env.cache.keys())
     render(broken)
     assert set(_view().env.cache.keys()) == compiled
