@@ -13,8 +13,8 @@ from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
-from expectations.learned import MODULE
 from expectations.parquet import opened
+from expectations.suite_text import MODULE
 
 #: So many different texts, or fewer, are taken for all that there are, where they repeat as often as below.
 SET = 50

@@ -43,6 +43,6 @@ def learned(model: str, dataset: str, version: str, **tags: str) -> str:
 def empty(model: str) -> None:
     """A registered model without a version."""
     client = clients.registry()
-    if any(found.name == model for found in client.search_registered_models()):
+    if client.search_registered_models(f"name = '{model}'"):  # a list would end after a hundred
         client.delete_registered_model(model)
     client.create_registered_model(model)

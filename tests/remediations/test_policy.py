@@ -84,7 +84,12 @@ AS_MOTO_SAYS = {
 #: A playbook that declares one of everything.
 EVERYTHING = """
 datasets:
-  rows: {store: "s3://lake/rows", suite: transactions, quarantine: {at_most: 0.2}}
+  rows:
+    store: s3://lake/rows
+    suite: transactions
+    quarantine: {at_most: 0.2}
+    impute: {at_most: 0.2, columns: {amount: {constant: 0}}}
+    preprocessing: {deployment: clean/rows}
   keys: {store: "s3+versions://lake/keys"}
 models:
   fraud:

@@ -18,7 +18,7 @@ from incidents.events import Opened
 from incidents.ledger import ledger
 from incidents.models import Category, Health, Severity
 from remediations import PreserveEvidence, clients
-from remediations.base import CannotPlan
+from remediations.base import CannotPlan, verified
 from remediations.datasets import open_store
 from remediations.evidence import Manifest
 from tests.remediations.contract import Line
@@ -104,7 +104,7 @@ def test_altered_and_missing_evidence_is_unhealthy_and_a_server_away_is_no_verdi
     plan = action.plan()
     action.apply(plan)
     with Line(monkeypatch).cut():
-        assert action.verify(plan).health is Health.inconclusive
+        assert verified(action, plan).health is Health.inconclusive
     one = _manifest(place, plan).kept[-1]
     key = f"{_root(plan)}/objects/{one.sha256}"
     clients.s3().put_object(Bucket=place, Key=key, Body=b"forged")
