@@ -113,10 +113,16 @@ def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
             return ended(Outcome(incident=case.name, status=Status.waiting, why=str(waiting)))
         except Exception as error:
             case.record(e.Failed(step=name, error=f"{type(error).__name__}: {error}"[:2000]))
-            await escalate(case, f"the flow broke: {type(error).__name__}")
+            await escalate(case, f"the flow broke: {type(error).__name__}{_half_taken_back(case)}")
             raise
 
     return run
+
+
+def _half_taken_back(case: Case) -> str:
+    """What a person has to look at where an undo did not come to its end."""
+    left = [attempt.plan.summary for attempt in case.incident.attempts if attempt.undoing and not attempt.undone]
+    return f"; taking back {', '.join(left)} did not come to its end" if left else ""
 
 
 async def begin(case: Case, flow_name: str) -> None:

@@ -156,10 +156,15 @@ def _unapproved(change: Change, incidents: list[Incident]) -> Iterator[tuple[str
 
 
 def _left(incident: Incident) -> Iterator[Plan]:
-    """Law 4: what was seen not to help is undone, unless the world has moved meanwhile."""
+    """Law 4: what was seen not to help is undone, unless the world has moved meanwhile.
+
+    Or it was begun, a server refused, and a person has it: that is on the record too.
+    """
+    broke = incident.last(e.Failed) is not None and incident.status is Status.escalated
     for attempt in incident.attempts:
         unhealthy = attempt.verdict is not None and attempt.verdict.health is Health.unhealthy
-        if incident.status in ENDED and unhealthy and not attempt.undone and not attempt.conflict:
+        settled = attempt.undone or attempt.conflict or (attempt.undoing and broke)
+        if incident.status in ENDED and unhealthy and not settled:
             yield attempt.plan
 
 

@@ -83,7 +83,7 @@ class Whole(Trial):
                 self._stack.reconcile()
                 reconciled = time.monotonic()
             time.sleep(0.3)
-        if len(self.acknowledged) < len(bodies):
+        if {fingerprint for fingerprint, _ in bodies} - self.acknowledged:
             raise TimeoutError("the alerts are not acknowledged")
 
     def stop(self) -> None:

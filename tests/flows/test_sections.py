@@ -17,7 +17,7 @@ from flows.model import model
 from flows.security import security
 from flows.steps import confirm
 from incidents import moves
-from incidents.events import Started
+from incidents.events import Escalated, Started
 from incidents.incident import find
 from incidents.ledger import Ledger
 from incidents.models import Category, Frozen, Health, Severity, Status, Verdict
@@ -153,12 +153,31 @@ def test_a_fix_that_does_not_help_is_undone(
     """Law 4: the version that once was good is not good enough today; the alias is put back, and a person is asked."""
     change_playbook("within_seconds: 60", "within_seconds: 8", "at_least: 0.7", "at_least: 1.0")
     incident = opened(ledger, "model:fraud", Category.model)
-    before = registry().get_model_version("fraud", str(broken_system.model_good)).tags
     assert run(model, incident).status is Status.escalated
-    assert find(ledger, incident).attempts[0].state == "undone"
+    attempt = find(ledger, incident).attempts[0]
+    assert attempt.state == "undone"
     assert broken_system.alias == broken_system.model_broken
-    after = registry().get_model_version("fraud", str(broken_system.model_good)).tags
-    assert after == before, "the tags of what was undone are still there"
+    tags = registry().get_model_version("fraud", str(broken_system.model_good)).tags
+    assert f"lastgood.{attempt.plan.hash[:12]}" not in tags, "the tags of what was undone are still there"
+
+
+def test_an_undo_that_breaks_is_told_to_a_person(
+    broken_system: System, ledger: Ledger, change_playbook: ChangePlaybook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The alias stays at what did not help; whoever takes over reads that, and not just that something broke."""
+    change_playbook("within_seconds: 60", "within_seconds: 8", "at_least: 0.7", "at_least: 1.0")
+    incident = opened(ledger, "model:fraud", Category.model)
+
+    def refused(_action: RevertModel, _plan: object) -> None:
+        raise ConnectionError("the registry is away")
+
+    monkeypatch.setattr(RevertModel, "undo", refused)
+    with pytest.raises(ConnectionError):
+        run(model, incident)
+    found = find(ledger, incident)
+    [told] = [event.body.why for event in found.events if isinstance(event.body, Escalated)]
+    assert f"taking back {found.attempts[0].plan.summary} did not come to its end" in told
+    assert broken_system.alias == broken_system.model_good
 
 
 def test_entered_again_after_a_crash_it_goes_on_where_it_was(broken_system: System, ledger: Ledger) -> None:
