@@ -26,6 +26,10 @@ class CannotValidate(Exception):
     """The question could not be asked: no such suite, a broken suite or unreadable files. Says what to do."""
 
 
+#: How it is said of a time that has not come yet.
+AHEAD = "ahead of the clock"
+
+
 class Failure(Frozen):
     """One expectation that was not met, or that could not be evaluated."""
 
@@ -155,9 +159,11 @@ def _observed(config: Mapping[str, Any], result: Mapping[str, Any]) -> str:
             for share, value, between, met in parts
             if not met
         )
-    if "threshold" in kwargs:
+    if "threshold" in kwargs and "reference" in (result.get("details") or {}):
         return f"{figure} is {_number(seen)}, above {_number(kwargs['threshold'])}{_against(result['details'])}"
     if "hours" in kwargs:
+        if seen is not None and seen < 0:
+            return f"the newest is {-seen:.1f} hours {AHEAD}"
         return f"the newest is {seen:.1f} hours old instead of at most {_number(kwargs['hours'])}"
     if "rows_of_reference" in (details := result.get("details") or {}):
         before = f"{details['rows_of_reference']} of {details['reference']}"

@@ -6,21 +6,26 @@ from flows.case import Case, step
 from flows.checks import DatasetCheck
 from flows.rerunning import rerun
 from flows.steps import Fix, remediate
+from incidents.incident import Attempt
 from incidents.playbook import playbook
 from remediations import ImputeMissing, QuarantineRows, Remediation, RerunPreprocessing
+from remediations.datasets import open_store
 from remediations.row_rules import RowRule
 
 #: What a correction is called in the playbook -> the action.
 _ACTIONS = {kind.name(): kind for kind in (ImputeMissing, QuarantineRows, RerunPreprocessing)}
 
 
-async def correct(case: Case, dataset: str, late: bool = False) -> Fix | None:
+async def correct(case: Case, dataset: str, bad: str, late: bool = False) -> Fix | None:
     """Try each correction that the playbook names; None where none is to be done, has a safe plan, helped or may run.
 
-    What was done and could not be told to help is left as it is, for a person. Where the data is only ``late``,
-    nothing but making it anew can help.
+    They are of the version that was found ``bad``: where another one is current, none is begun. What was done and could
+    not be told to help is left as it is, for a person. Where the data is only ``late``, nothing but making it anew can
+    help.
     """
     for name in case.playbook.datasets[dataset].corrections:
+        if not _begun(case, name) and await step(f"look where {dataset} is", _current, dataset) != bad:
+            continue
         action = await step("read the suite", complete, _ACTIONS[name](dataset=dataset, because=case.name))
         if isinstance(action, RerunPreprocessing):
             fix = await rerun(case, action, timely=late)
@@ -33,12 +38,26 @@ async def correct(case: Case, dataset: str, late: bool = False) -> Fix | None:
     return None
 
 
+def _current(dataset: str) -> str:
+    return open_store(playbook().datasets[dataset].store, dataset).current().version
+
+
+def _begun(case: Case, name: str) -> bool:
+    """Whether the incident has begun a correction, which is then finished wherever the pointer is."""
+    return any(attempt.plan.action == name and attempt.applying for attempt in case.incident.attempts)
+
+
 def _left_standing(case: Case, dataset: str) -> bool:
-    """Whether a move of the pointer that this incident began was not taken back."""
+    """Whether a move of the pointer by a correction of this incident was not taken back; a rollback's is none."""
     return any(
-        attempt.plan.target == f"dataset:{dataset}" and attempt.applying and not attempt.undone
+        attempt.plan.target == f"dataset:{dataset}" and attempt.applying and not attempt.undone and _corrects(attempt)
         for attempt in case.incident.attempts
     )
+
+
+def _corrects(attempt: Attempt) -> bool:
+    """Whether it is a correction, or the move to what one of them has made."""
+    return attempt.plan.action in _ACTIONS or attempt.plan.parameters.get("only_from") is not None
 
 
 def complete(action: Remediation) -> Remediation:

@@ -40,13 +40,13 @@ async def data(case: Case) -> Outcome:
     late = bool(seen.evidence.get("late"))
     tainted = [] if late else await trace(case, dataset, str(seen.evidence["version"]))
 
-    fix = await correct(case, dataset, late)
-    if fix is None and late:
-        return await escalate(case, f"{dataset} is late, and no earlier version is fresher: {seen.why}")
+    fix = await correct(case, dataset, str(seen.evidence["version"]), late)
     if fix is None:
         found = f"{seen.why}. In production and learned from it: {', '.join(tainted) or 'nothing'}"
         if held := await step(f"freeze {dataset}", freeze, case, f"dataset:{dataset}", found):
             return await escalate(case, held)
+        if late:
+            return await escalate(case, f"{dataset} is late, and no earlier version is fresher: {seen.why}")
         rollback = RollbackDataset(dataset=dataset, because=case.name)
         fix = await remediate(case, rollback, DatasetCheck(dataset=dataset, timely=False))
     if not fix.done:

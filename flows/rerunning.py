@@ -16,15 +16,18 @@ async def rerun(case: Case, action: RerunPreprocessing, timely: bool = False) ->
     if not fix.done:
         return fix
     attempt = case.incident.latest(action.name(), action.model_dump(mode="json"))
-    job = str((attempt.plan if attempt else await step("find the job", action.plan)).after["job"])
-    version = await step("find what was made", action.made, job)
+    plan = attempt.plan if attempt else await step("find the job", action.plan)
+    version = await step("find what was made", action.made, str(plan.after["job"]))
+    if version is None:
+        return Fix(done=False, why=f"{plan.after['job']} made nothing that can be told from what others published")
     look = await step(f"look at {version}", DatasetCheck(dataset=action.dataset, version=version).look)
     case.record(e.Judged(version=str(version), verdict=look.verdict), subject=action.subject())
     if look.verdict.health is not Health.healthy:
         return Fix(done=False, why=f"{version} was made anew and does not pass: {look.verdict.why}")
-    return await remediate(case, _move(action, str(version)), DatasetCheck(dataset=action.dataset, timely=timely))
+    move = _move(action, version, str(plan.after["version"]))
+    return await remediate(case, move, DatasetCheck(dataset=action.dataset, timely=timely))
 
 
-def _move(action: RerunPreprocessing, version: str) -> RollbackDataset:
-    """It was just verified good, so it is moved to as any version that was."""
-    return RollbackDataset(dataset=action.dataset, to=version, because=action.because)
+def _move(action: RerunPreprocessing, version: str, instead_of: str) -> RollbackDataset:
+    """It was just verified good, so it is moved to as any version that was; not where the dataset has moved on."""
+    return RollbackDataset(dataset=action.dataset, to=version, only_from=instead_of, because=action.because)

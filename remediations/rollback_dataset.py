@@ -36,6 +36,7 @@ class RollbackDataset(DatasetMove):
     )
 
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")
+    only_from: str | None = Field(None, description="Only where this version is current. Empty: whichever is.")
     even_if_good: bool = Field(False, description="Leave the current version even where it was verified good.")
     good_before: AwareDatetime | None = Field(
         None, description="Only what was verified good before this: the first sign of a breach."
@@ -55,6 +56,8 @@ class RollbackDataset(DatasetMove):
         """As ``plan``, where these versions are known to be bad, though the record does not say so."""
         store = self._store()
         current = store.current()
+        if self.only_from is not None and current.version not in (self.only_from, self.to):
+            raise CannotPlan(f"{self.dataset} is at {current.version} now, and only {self.only_from} was to be left")
         passed_over: list[str] = []
         for candidate in self._candidates(current.version, bad):
             try:

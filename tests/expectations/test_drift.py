@@ -36,6 +36,7 @@ NAME, KEY = "drifting", "id"
 def suite():
     from expectations.arrival import ExpectColumnAgeToBeLessThan, ExpectTableRowCountRatioToBeBetween
     from expectations.drift import ExpectColumnKlToBeLessThan, ExpectColumnKsToBeLessThan, ExpectColumnPsiToBeLessThan
+    from great_expectations.expectations import ExpectColumnKLDivergenceToBeLessThan
     return declare(NAME, [{}])
 """
 OF_X = [
@@ -281,6 +282,9 @@ def test_freshness_is_the_age_of_the_newest(judge: Judge, kind: pa.DataType) -> 
     late = judge(line, table, table, moment=newest + timedelta(hours=30))
     assert "time: the newest is 30.0 hours old instead of at most 6" in late.verdict.why
     assert late.late
+    ahead = judge(line, table, table, moment=newest - timedelta(hours=30))
+    assert "time: the newest is 30.0 hours ahead of the clock" in ahead.verdict.why
+    assert not ahead.late, "no waiting makes it right"
     bad = judge([*line, PSI.replace('"x"', '"id"')], _ids(1_000), _ids(3_000), moment=newest)
     assert not bad.late, "there is more against it"
     assert judge(line, table, table).verdict.health is Health.healthy
@@ -351,3 +355,12 @@ def test_a_month_of_traffic_is_like_another(folder: Path) -> None:
             assert old.values == new.values
             assert psi(old.counts, new.counts) < 0.1
     assert Reference.model_validate_json(one.model_dump_json()) == one
+
+
+def test_great_expectations_own_divergence_is_put_into_words(judge: Judge) -> None:
+    """It is judged by a partition that stands in the suite, and names no version that it was compared with."""
+    partition = "{{'values': ['a', 'b'], 'weights': [0.9, 0.1]}}"
+    line = f'ExpectColumnKLDivergenceToBeLessThan(column="x", partition_object={partition}, threshold=0.1)'
+    seen = judge([line], None, pa.table({"id": [1, 2, 3, 4], "x": ["a", "b", "b", "b"]}))
+    assert [(one.column, one.error) for one in seen.failures] == [("x", "")]
+    assert str(seen.failures[0]).startswith("x: ")

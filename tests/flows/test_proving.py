@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from demo.transactions import break_feed, generate, write_parquet
-from flows import proving
+from flows import correcting, proving
 from flows.case import Case
 from flows.checks import DatasetCheck
 from flows.rehearse import actions, rehearsed
 from incidents import known_good
-from incidents.events import Judged
+from incidents.events import Applying, Judged, Planned
 from incidents.ledger import Ledger
-from incidents.models import Category, Health
+from incidents.models import Category, Health, Plan
 from remediations import RollbackDataset
 from remediations.base import CannotPlan
 from remediations.datasets import DatasetStore, open_store
@@ -88,3 +88,36 @@ def test_a_preview_decides_as_a_run_would_and_records_nothing(
     assert (line.ready, bad in line.says, good in line.says, ledger.length()) == (True, False, True, before)
     case = Case(opened(ledger, "dataset:transactions", Category.data), actor="test")
     assert proving.plan(case, action).after["version"] == good
+
+
+def test_what_was_to_be_left_is_not_there_any_more(store: DatasetStore, ledger: Ledger, tmp_path: Path) -> None:
+    """Law 3: what was made anew takes the place of the version that it was made for, and of no newer one."""
+    made, bad, theirs = sorted(_published(store, tmp_path, seed) for seed in (1, 2, 3))
+    store.move(store.pointer_to(theirs, by="a person"), expect=None)
+    judge(ledger, "dataset:transactions", made)
+    with pytest.raises(CannotPlan, match=f"at {theirs} now, and only {bad} was to be left"):
+        RollbackDataset(dataset="transactions", to=made, only_from=bad, because="a test").plan()
+    assert (
+        RollbackDataset(dataset="transactions", to=made, only_from=theirs, because="a test").plan().after["version"]
+        == made
+    )
+
+
+@pytest.mark.parametrize(("only_from", "standing"), [(None, False), ("v2", True)])
+def test_a_rollback_is_no_correction_that_was_left_standing(
+    ledger: Ledger, only_from: str | None, standing: bool
+) -> None:
+    """Entered again after its own rollback, the section goes on, and does not take that for a correction in vain."""
+    incident = opened(ledger, "dataset:transactions", Category.data)
+    action = RollbackDataset(dataset="transactions", to="v1", only_from=only_from, because="a test")
+    plan = Plan(
+        action=action.name(),
+        parameters=action.model_dump(mode="json"),
+        target=action.subject(),
+        before={"version": "v2"},
+        after={"version": "v1"},
+        summary="transactions: v2 -> v1",
+    )
+    for body in (Planned(plan=plan), Applying(plan=plan.hash, token=1)):
+        ledger.append(body, actor="test", incident=incident, subject=plan.target)
+    assert correcting._left_standing(Case(incident, actor="test"), "transactions") is standing
