@@ -92,7 +92,7 @@ def test_an_altered_list_of_files_is_never_believed(kit: DvcKit, tmp_path: Path,
     assert [file.name for file in store.fetch(version, tmp_path / "whole")] == ["a.csv"]
     text = getattr(store.manifest(version), "text")  # noqa: B009  # it is a DVC version
     (kit.remote / dvc_files.key(dvc_files.output(text).md5)).write_bytes(body)
-    with pytest.raises(Damaged, match="the list of what is in .* was altered"):
+    with pytest.raises(Damaged, match=r"the list of what is in .* was altered"):
         store.fetch(version, tmp_path / "into")
     assert store.missing(version) == [dvc_files.output(text).path]
 
