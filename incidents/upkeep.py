@@ -27,9 +27,12 @@ class Quarantine(Frozen):
 class Fill(Frozen):
     """What a missing value is replaced by: a constant, or what the version last verified good before it has."""
 
-    constant: bool | int | float | str | None = Field(None, description="Always this.")
+    constant: bool | int | float | str | None = Field(
+        None, description="Always this; the column has to hold it as it is."
+    )
     last_good: Literal["median", "mode"] | None = Field(
-        None, description="The middle, or the most frequent, of the column's values in the last good version."
+        None,
+        description="The middle (of two the lower) or the most frequent of its values in the last good version.",
     )
     same: str | None = Field(
         None, min_length=1, description="The column that names a row: the last good version's value for the same name."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING
 from incidents.upkeep import Fill
 from remediations.base import CannotPlan
 from remediations.correction import Corrected
-from remediations.row_rules import literal, one_thread, quoted, reader_of
+from remediations.row_rules import literal, one_thread, quoted, reader_of, unranged
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _FLOATS = ("FLOAT", "DOUBLE")
+_INTEGERS = re.compile("U?(TINY|SMALL|BIG|HUGE)?(INT|INTEGER)")
 #: A row's place in its file; what is looked up may come in another order.
 _PLACE = "file_row_number"
 
@@ -33,10 +35,12 @@ class Imputed(Corrected):
 def impute(files: Sequence[Path], rules: Mapping[str, Fill], good: Sequence[Path], folder: Path) -> Imputed:
     """Write the files anew with what is null, or not a number, filled in; ``good`` are those of the last good version.
 
-    A file with nothing to fill in stays the file that it is. The same files give the same bytes.
+    A file with nothing to fill in stays the file that it is. The same files give the same bytes. The median is one of
+    the values, the lower of two in the middle (Hyndman and Fan 1996, definition 1), so that of integers is an integer.
 
     Raises:
-        CannotPlan: a file can't be read or lacks a column, or a value does not fit into its column.
+        CannotPlan: a file can't be read or lacks a column, or a value does not fit into its column as it is. Nothing is
+            rounded, but to the nearest value that a column of floats has.
     """
     import duckdb
 
@@ -61,7 +65,7 @@ def _prepare(database: DuckDBPyConnection, table: str, column: str, fill: Fill, 
     if odd := [file for file in good if set(str(file)) & set("*?[]{}")]:
         raise CannotPlan(f"DuckDB would take {odd[0].name} for a pattern")
     listed = ", ".join(literal(str(file)) for file in good)
-    source = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
+    source = unranged(database, f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)")
     name = quoted(column)
     kind = _types(database, source).get(column, "")
     present = f"FROM {source} WHERE NOT ({_missing(name, kind)})"
@@ -100,6 +104,9 @@ def _fill_one(
     rows, bad, *each = database.execute(f"SELECT count(*), {figures} {source}").fetchall()[0]
     found.rows += rows
     found.bad += bad
+    for number, (column, fill) in enumerate(rules.items()):
+        if each[number]:
+            _refuse_misfit(database, f"fill_{number}", fill, f"the column {column} of {file.name}", types[column])
     for column, filled, gone_before in zip(rules, each[: len(rules)], each[len(rules) :], strict=True):
         found.filled[column] += filled
         found.left[column] += gone_before - filled
@@ -114,6 +121,36 @@ def _fill_one(
     if written != rows:
         raise CannotPlan(f"{file.name} has {rows} rows, and {written} were written")
     found.kept.append(place)
+
+
+def _refuse_misfit(database: DuckDBPyConnection, table: str, fill: Fill, where: str, kind: str) -> None:
+    """A cast rounds and converts without a word: what comes out of it has to be what went in, and of its sort."""
+    given = _types(database, table)["value"]
+    if given == kind:
+        return
+    cast = f"TRY_CAST(value AS {kind})"
+    differs = f"{cast} IS DISTINCT FROM value"
+    if _sort(given) != _sort(kind):
+        differs = "true"
+    elif kind in _FLOATS:  # its nearest, but of an integer that is more than a detail
+        exact = f"TRY_CAST({cast} AS HUGEINT) IS DISTINCT FROM TRY_CAST(value AS HUGEINT)"
+        differs = exact if _INTEGERS.fullmatch(given) else "false"
+    elif kind == "DATE":
+        differs = f"TRY_CAST(value AS TIMESTAMP) IS DISTINCT FROM TRY_CAST({cast} AS TIMESTAMP)"
+    elif given == "VARCHAR":
+        differs = "false"
+    found = f"FROM {table} WHERE value IS NOT NULL AND ({cast} IS NULL OR {differs})"
+    if database.execute(f"SELECT count(*) {found}").fetchall()[0][0]:
+        raise CannotPlan(
+            f"{fill} can't be filled in: it is {given}, and {where} is {kind}, which can't hold it as it is; "
+            "change the rule in the playbook, or the column"
+        )
+
+
+def _sort(kind: str) -> str:
+    if kind == "BOOLEAN":
+        return "truth"
+    return "number" if kind in _FLOATS or kind.startswith("DECIMAL") or _INTEGERS.fullmatch(kind) else "other"
 
 
 def _types(database: DuckDBPyConnection, table: str) -> dict[str, str]:

@@ -148,12 +148,16 @@ def _divide_one(
 
 
 def reader_of(database: DuckDBPyConnection, file: Path, more: str = "") -> str:
-    """The file as a table in SQL, its numbers in a form that hides the smallest and the largest; ``more``: options.
+    """The file as a table in SQL, the ranges of its numbers hidden; ``more``: options."""
+    return unranged(database, f"read_parquet({literal(str(file))}, hive_partitioning = false{more})")
+
+
+def unranged(database: DuckDBPyConnection, reader: str) -> str:
+    """Parquet files as a table in SQL, with their numbers in a form that hides the smallest and the largest.
 
     DuckDB trusts the ranges that Parquet keeps, and a NaN is in none: where it looks for rows out of a range that all
     the rest are in, it finds no NaN (seen with 2.0.0), and where it looks for the others it finds the NaN too.
     """
-    reader = f"read_parquet({literal(str(file))}, hive_partitioning = false{more})"
     types = database.execute(f"DESCRIBE FROM {reader}").fetchall()
     floats = [(quoted(row[0]), row[1]) for row in types if row[1] in ("FLOAT", "DOUBLE")]
     shown = [f"CASE WHEN isnan({name}) THEN 'nan'::{kind} ELSE {name} END AS {name}" for name, kind in floats]

@@ -95,7 +95,7 @@ class DvcStore(HeadStore[Seen]):
         return self._look().state
 
     def fetch(self, version: str, into: Path) -> list[Path]:
-        """Download the files from DVC's remote, and check each one's MD5."""
+        """Download the files from DVC's remote, and check each one's MD5, and that of the list of them."""
         head = self.git.fetch()
         remote = self._remote(head)
 
@@ -177,4 +177,6 @@ class DvcStore(HeadStore[Seen]):
             place = Path(folder) / "listing"
             if not remote.get(dvc_files.key(whole.md5), place):
                 raise Damaged(f"{self}: the list of what is in {whole.path} is missing ({whole.md5})")
+            if f"{dvc_files.md5_of(place)}.dir" != whole.md5:
+                raise Damaged(f"{self}: the list of what is in {whole.path} was altered: its MD5 is not {whole.md5}")
             return [Stored(one["relpath"], one["md5"]) for one in json.loads(place.read_text())]

@@ -87,18 +87,30 @@ def remote(config: str) -> Remote:
     """The default remote of a repository, from its ``.dvc/config``.
 
     Raises:
-        DatasetError: it has none, or one that is neither in S3 nor a folder.
+        DatasetError: it has none, one that is neither in S3 nor a folder, or one in another S3 than ours.
     """
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     parser.read_string("\n".join(line.strip() for line in config.splitlines()))
     name = parser.get("core", "remote", fallback="")
-    url = parser.get(f"'remote \"{name}\"'", "url", fallback="")
+    section = f"'remote \"{name}\"'"
+    url = parser.get(section, "url", fallback="")
+    endpoint = parser.get(section, "endpointurl", fallback="")
     parts = urlsplit(url)
     if parts.scheme == "s3" and parts.netloc:
+        _refuse_another(name, endpoint)
         return S3Remote(parts.netloc, parts.path.strip("/"))
     if url.startswith("/"):
         return FolderRemote(Path(url))
     raise DatasetError(f"DVC's remote {name!r} is {url!r}: only s3://bucket/prefix and an absolute folder can be read")
+
+
+def _refuse_another(name: str, endpoint: str) -> None:
+    """An object is never looked for in another S3 than the one that the remote names."""
+    ours = clients.s3().meta.endpoint_url
+    if endpoint and endpoint.rstrip("/") != ours.rstrip("/"):
+        raise DatasetError(
+            f"DVC's remote {name!r} is in the S3 at {endpoint}, and ours is {ours}: set AWS_ENDPOINT_URL_S3"
+        )
 
 
 def key(md5: str) -> str:

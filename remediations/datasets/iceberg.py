@@ -1,17 +1,19 @@
-"""A dataset that is an Iceberg table: going back sets the branch ``main`` to an older snapshot.
+"""A dataset that is an Iceberg table: going back sets the branch ``main`` to an older snapshot, and the schema with it.
 
-A version is a snapshot, named by its time and the first 12 hex digits of its digest. The catalog takes the commit only
-where ``main`` still is at the snapshot that was looked at (``assert-ref-snapshot-id``); the pointer goes with it, as a
-property of the table. Rows come back, columns do not: the table's schema stays as it is.
+Readers of ``main`` get its snapshot with the table's current schema, not with the one that it was written with. So a
+version is a snapshot and a schema, named by the snapshot's time and the first 12 hex digits of the digest of both: a
+dropped column is another version, though it makes no snapshot. The catalog takes the commit only where ``main`` and the
+current schema still are those that were looked at (``assert-ref-snapshot-id``, ``assert-current-schema-id``); the
+pointer goes with it, as a property of the table.
 
-A snapshot that others left and came back to, with no commit of ours between, is the same pointer.
+A version that others left and came back to, with no commit of ours between, is the same pointer.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import product
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -34,13 +36,13 @@ MAIN = "main"
 
 
 class IcebergVersion(Contents):
-    """One snapshot of an Iceberg table."""
+    """One snapshot of an Iceberg table, as it is read with one of the table's schemas."""
 
     snapshot: int
     table: str
     #: Where Iceberg says which files it is made of.
     manifest_list: str
-    schema_id: int | None
+    schema_id: int
 
 
 class IcebergStore(TableStore["Table"]):
@@ -53,21 +55,31 @@ class IcebergStore(TableStore["Table"]):
         self.catalog, self.table = catalog, table
 
     def manifest(self, version: str) -> IcebergVersion:
-        """The snapshot of that name.
+        """The snapshot of that name, and the schema that it is read with.
 
         Raises:
-            NoSuchVersion: it was expired, or never was one of the table's.
+            NoSuchVersion: one of them was expired, or never was the table's.
         """
         return self._at(self._look(), version)
 
     def versions(self) -> list[str]:
-        """Every snapshot that was not expired, oldest first."""
-        return sorted(found.version for found in self._all(self._look()))
+        """Every snapshot that was not expired with the schema that it was written with, and the current version."""
+        table = self._look()
+        now = table.metadata
+        pairs = [(one, _written_with(table, one)) for one in now.snapshots]
+        pairs += [(one, now.current_schema_id) for one in now.snapshots if one.snapshot_id == now.current_snapshot_id]
+        return sorted({_state(table, one, schema, self.name).version for one, schema in pairs})
 
     def preflight(self, version: str) -> Preflight:
-        """Whether each data and delete file is there, with the size that it should have."""
+        """Whether each data and delete file is there, with the size that it should have.
+
+        Raises:
+            NoSuchVersion: as ``manifest``; or the table is partitioned or sorted by a column that its schema lacks.
+        """
         table = self._look()
-        planned = table.scan(snapshot_id=self._at(table, version).snapshot).plan_files()
+        wanted = self._at(table, version)
+        self._refuse_lost_columns(_as_at(table, wanted), version)
+        planned = _as_at(table, wanted).scan(snapshot_id=wanted.snapshot).plan_files()
         files = {file.file_path: file for task in planned for file in (task.file, *task.delete_files)}
 
         def there(path: str) -> bool:
@@ -90,35 +102,46 @@ class IcebergStore(TableStore["Table"]):
         snapshot = table.current_snapshot()
         if snapshot is None:
             raise NotPublished(f"{self}: the table never had rows")
-        state = _state(table, snapshot, self.name)
+        state = _state(table, snapshot, table.metadata.current_schema_id, self.name)
         with contextlib.suppress(ValidationError):
             ours = Pointer.model_validate_json(table.properties.get(OURS, ""))
             if ours.version == state.version:
                 return ours
         log = [entry.timestamp_ms for entry in table.metadata.snapshot_log[-1:]]
-        return Pointer(
-            version=state.version, nonce=digest([state.digest, log])[:32], moved_by=f"an Iceberg {_operation(snapshot)}"
-        )
-
-    def _all(self, table: Table) -> Iterator[IcebergVersion]:
-        return (_state(table, snapshot, self.name) for snapshot in table.metadata.snapshots)
+        by = _operation(snapshot) if state.schema_id == _written_with(table, snapshot) else "change of the schema"
+        return Pointer(version=state.version, nonce=digest([state.digest, log])[:32], moved_by=f"an Iceberg {by}")
 
     def _at(self, table: Table, version: str) -> IcebergVersion:
-        for found in self._all(table):
+        """Any snapshot with any schema: which of them readers ever got together, Iceberg does not keep."""
+        snapshots = [one for one in table.metadata.snapshots if version.startswith(_moment(one))]
+        for snapshot, schema in product(snapshots, table.metadata.schemas):
+            found = _state(table, snapshot, schema.schema_id, self.name)
             if found.version == version:
                 return found
-        raise NoSuchVersion(f"{self}: there is no snapshot {version}; it may have been expired")
+        raise NoSuchVersion(f"{self}: there is no snapshot {version}; it, or its schema, may have been expired")
+
+    def _refuse_lost_columns(self, then: Table, version: str) -> None:
+        from pyiceberg.exceptions import ValidationError as Incompatible
+
+        try:
+            then.spec().check_compatible(then.schema())
+            then.sort_order().check_compatible(then.schema())
+        except Incompatible as error:
+            change = "first change what the table is partitioned and sorted by"
+            raise NoSuchVersion(f"{self}: its schema of {version} does not go with that, {change}: {error}") from None
 
     def _commit(self, table: Table, to: Pointer) -> None:
         from pyiceberg.table.refs import SnapshotRefType
         from pyiceberg.table.update import (
+            AssertCurrentSchemaId,
             AssertRefSnapshotId,
             AssertTableUUID,
+            SetCurrentSchemaUpdate,
             SetPropertiesUpdate,
             SetSnapshotRefUpdate,
         )
 
-        wanted, main = self._at(table, to.version).snapshot, table.metadata.refs[MAIN]
+        wanted, main = self._at(table, to.version), table.metadata.refs[MAIN]
         if missing := self.missing(to.version):
             raise Damaged(f"{self}: {len(missing)} files of {to.version} are gone, {missing[0]} for one")
         table.catalog.commit_table(
@@ -126,12 +149,14 @@ class IcebergStore(TableStore["Table"]):
             (
                 AssertTableUUID(uuid=table.metadata.table_uuid),
                 AssertRefSnapshotId(ref=MAIN, snapshot_id=table.metadata.current_snapshot_id),
+                AssertCurrentSchemaId(current_schema_id=table.metadata.current_schema_id),
             ),
             (
+                SetCurrentSchemaUpdate(schema_id=wanted.schema_id),
                 SetSnapshotRefUpdate(  # with the retention that the branch has
                     ref_name=MAIN,
                     type=SnapshotRefType.BRANCH,
-                    snapshot_id=wanted,
+                    snapshot_id=wanted.snapshot,
                     max_ref_age_ms=main.max_ref_age_ms,
                     max_snapshot_age_ms=main.max_snapshot_age_ms,
                     min_snapshots_to_keep=main.min_snapshots_to_keep,
@@ -150,22 +175,52 @@ class IcebergStore(TableStore["Table"]):
 
     def _read(self, version: str) -> pa.RecordBatchReader:
         table = self._look()
-        return table.scan(snapshot_id=self._at(table, version).snapshot).to_arrow_batch_reader()
+        wanted = self._at(table, version)
+        return _as_at(table, wanted).scan(snapshot_id=wanted.snapshot).to_arrow_batch_reader()
 
 
-def _state(table: Table, snapshot: Snapshot, dataset: str) -> IcebergVersion:
+def _as_at(table: Table, version: IcebergVersion) -> Table:
+    """The table as it is where that version is current. Iceberg's own time travel takes the snapshot's own schema.
+
+    A scan of it has to name the snapshot: a catalog that plans scans itself knows nothing of this copy.
+    """
+    from pyiceberg.table import Table
+
+    number, schema = version.snapshot, {"schema_id": version.schema_id}
+    known = table.metadata.snapshots
+    snapshots = [one.model_copy(update=schema) if one.snapshot_id == number else one for one in known]
+    at = {"current_snapshot_id": number, "current_schema_id": version.schema_id, "snapshots": snapshots}
+    metadata = table.metadata.model_copy(update=at)
+    return Table(table.name(), metadata, table.metadata_location, table.io, table.catalog)
+
+
+def _written_with(table: Table, snapshot: Snapshot) -> int:
+    """A snapshot's own schema; where it names none, as in the format's first version, or one that is gone, the table's.
+
+    So does every reader that travels in time.
+    """
+    known = {schema.schema_id for schema in table.metadata.schemas}
+    return snapshot.schema_id if snapshot.schema_id in known else table.metadata.current_schema_id
+
+
+def _moment(snapshot: Snapshot) -> str:
+    """How the name of each of its versions begins."""
     at = datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC)
+    return f"{at:%Y%m%dT%H%M%S}.{snapshot.timestamp_ms % 1000:03d}Z-"
+
+
+def _state(table: Table, snapshot: Snapshot, schema_id: int, dataset: str) -> IcebergVersion:
     uuid = str(table.metadata.table_uuid)
-    whole = digest([uuid, snapshot.snapshot_id, snapshot.manifest_list, snapshot.schema_id])
+    whole = digest([uuid, snapshot.snapshot_id, snapshot.manifest_list, schema_id])
     return IcebergVersion(
         dataset=dataset,
-        version=f"{at:%Y%m%dT%H%M%S}.{snapshot.timestamp_ms % 1000:03d}Z-{whole[:12]}",
-        created_at=at,
+        version=f"{_moment(snapshot)}{whole[:12]}",
+        created_at=datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC),
         digest=whole,
         snapshot=snapshot.snapshot_id,
         table=uuid,
         manifest_list=snapshot.manifest_list,
-        schema_id=snapshot.schema_id,
+        schema_id=schema_id,
     )
 
 

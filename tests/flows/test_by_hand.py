@@ -9,10 +9,10 @@ import pytest
 
 from flows import by_hand
 from flows.case import Outcome
-from incidents.events import Opened
+from incidents.events import Alerted, Opened
 from incidents.incident import find
 from incidents.ledger import Ledger
-from incidents.models import Category, Plan, Severity, Status
+from incidents.models import Alert, Category, Plan, Severity, Status, now
 from remediations import ALL, QuarantineModel, RevertModel, RollbackDataset
 from tests.flows.kit import System, judge, kinds, opened
 
@@ -79,6 +79,33 @@ def test_what_does_not_heal_leaves_the_incident_as_it_stands(broken_system: Syst
     outcome = asyncio.run(by_hand.quarantine_model(action=shut, asked_by="ben", do="undo"))
     assert (outcome.incident, outcome.status) == (incident, Status.escalated)
     assert kinds(ledger, incident)[-1] == "undone"
+
+
+@pytest.mark.parametrize(
+    ("asset", "category"), [("dataset:transactions", Category.model), ("model:fraud", Category.security)]
+)
+def test_an_incident_about_something_else_goes_on(
+    broken_system: System, ledger: Ledger, asset: str, category: Category
+) -> None:
+    """The model is seen to be well again, which says nothing of another asset, nor of a breach."""
+    incident = opened(ledger, asset, category, Severity.low)
+    outcome: Outcome = ask(by_hand.revert_model, action=REVERT, do="apply", incident=incident)
+    assert (broken_system.alias, outcome.incident) == (broken_system.model_good, incident)
+    assert (find(ledger, incident).status is Status.resolved, ledger.incidents()[0].closed_at) == (False, None)
+
+
+def test_an_incident_that_an_alert_has_joined_is_about_more_than_the_action(
+    broken_system: System, ledger: Ledger
+) -> None:
+    """Begun by hand, and somebody else has seen a symptom since: what contains does not end it."""
+    shut = QuarantineModel(model="fraud", version=99, because="a version that is not there")
+    first: Outcome = ask(by_hand.quarantine_model, action=shut, do="apply")
+    told = Alert(source="generic", fingerprint="f", episode="1", starts_at=now(), firing=True, name="it answers badly")
+    ledger.append(Alerted(alert=told), actor="intake", incident=first.incident)
+    fits = shut.model_copy(update={"version": broken_system.model_broken})
+    again: Outcome = ask(by_hand.quarantine_model, action=fits, do="apply")
+    assert (again.incident, ledger.incidents()[0].closed_at) == (first.incident, None)
+    assert kinds(ledger, first.incident)[-1] == "verified"
 
 
 def test_an_incident_that_is_about_the_action_ends_with_it(broken_system: System, ledger: Ledger) -> None:

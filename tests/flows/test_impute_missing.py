@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -183,6 +185,7 @@ VALUES = st.lists(st.tuples(FEW, st.none() | st.integers(0, 2)), min_size=1, max
 
 
 @given(now=VALUES, good=VALUES)
+@example(now=[(None, 1)], good=[(1.0, None), (2.0, None), (math.nan, 1)])
 @hypothesis(max_examples=40, deadline=None)
 def test_only_gaps_change_whatever_the_rows(tmp_path_factory: pytest.TempPathFactory, now: Any, good: Any) -> None:
     """Null and not a number are gaps, all else stays; a key's value is taken where the good version has but one."""
@@ -226,6 +229,62 @@ def test_a_value_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         impute(files, {"x": Fill(constant="many")}, [], tmp_path / "a")
     with pytest.raises(CannotPlan, match="has no column y"):
         impute(files, {"y": Fill(constant=1)}, [], tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (0.5, pa.int64()),
+        (7, pa.bool_()),
+        (True, pa.int64()),
+        (1.239, pa.decimal128(10, 2)),
+        (300, pa.int8()),
+        (7, pa.string()),
+        ("7", pa.int64()),
+        ("true", pa.bool_()),
+        (16_777_217, pa.float32()),
+        ("2026-11-27 10:00:00", pa.date32()),
+        ("soon", pa.date32()),
+    ],
+)
+def test_no_constant_is_rounded_or_made_into_something_else(tmp_path: Path, value: Any, kind: pa.DataType) -> None:
+    """A cast would write 1 for 0.5, true for 7 and 1.24 for 1.239; the error says what, where and what to change."""
+    pq.write_table(pa.table({"x": pa.array([None], kind)}), tmp_path / "rows.parquet")
+    told = rf"the constant {value!r} can't be filled in: .* the column x of rows\.parquet is \w+.*change the rule"
+    with pytest.raises(CannotPlan, match=told):
+        impute([tmp_path / "rows.parquet"], {"x": Fill(constant=value)}, [], tmp_path / "work")
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "wanted"),
+    [
+        (7, pa.int8(), 7),
+        (7, pa.float64(), 7.0),
+        (0.0, pa.int64(), 0),
+        (0.1, pa.float32(), pytest.approx(0.1)),
+        (1.5, pa.decimal128(10, 2), Decimal("1.50")),
+        (False, pa.bool_(), False),
+        ("7", pa.string(), "7"),
+        ("9999-12-31", pa.date32(), date(9999, 12, 31)),
+    ],
+)
+def test_a_constant_that_fits_is_what_is_read_back(tmp_path: Path, value: Any, kind: pa.DataType, wanted: Any) -> None:
+    """It may be written otherwise, and is the same."""
+    pq.write_table(pa.table({"x": pa.array([None], kind)}), tmp_path / "rows.parquet")
+    found = impute([tmp_path / "rows.parquet"], {"x": Fill(constant=value)}, [], tmp_path / "work")
+    assert pq.read_table(found.kept[0])["x"].to_pylist() == [wanted]
+
+
+def test_a_median_is_one_of_the_values(tmp_path: Path) -> None:
+    """Of the integers 1 and 2 it is 1, as declared; where the last good version has fractions, it is refused."""
+    pq.write_table(pa.table({"x": pa.array([None], pa.int64())}), tmp_path / "rows.parquet")
+    pq.write_table(pa.table({"x": [2, 1]}), tmp_path / "good.parquet")
+    pq.write_table(pa.table({"x": [1.5, 1.5]}), tmp_path / "halves.parquet")
+    rows, rule = [tmp_path / "rows.parquet"], {"x": Fill(last_good="median")}
+    found = impute(rows, rule, [tmp_path / "good.parquet"], tmp_path / "a")
+    assert pq.read_table(found.kept[0])["x"].to_pylist() == [1]
+    with pytest.raises(CannotPlan, match=r"it is DOUBLE, and the column x of rows\.parquet is BIGINT"):
+        impute(rows, rule, [tmp_path / "halves.parquet"], tmp_path / "b")
 
 
 @pytest.mark.parametrize("rule", [{}, {"constant": 1, "same": "id"}, {"last_good": "mean"}, {"constant": 1, "by": "x"}])

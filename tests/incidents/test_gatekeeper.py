@@ -20,7 +20,7 @@ from incidents.history import AUTOMATION
 from incidents.incident import find
 from incidents.ledger import Ledger
 from incidents.limits import Budget
-from incidents.models import Alert, Category, Health, Mode, Severity, Verdict, now
+from incidents.models import Alert, Category, Health, Mode, Risk, Severity, Verdict, now
 from incidents.playbook import Model, Playbook
 from incidents.schema import outbox
 from tests.incidents import asking
@@ -236,6 +236,8 @@ def test_a_frozen_asset(anywhere: Ledger, book: Playbook) -> None:
     ]
     assert consult(anywhere, book, request("INC-9", person="bob")).mode is Mode.run
     assert consult(anywhere, book, request("INC-9", subject="model:fraud")).mode is Mode.run
+    held = {risk: says(anywhere, book, "frozen", risk=risk) for risk in Risk}
+    assert held == {Risk.low: Mode.run, Risk.medium: Mode.ask, Risk.high: Mode.ask}, "low: nothing in use is changed"
     anywhere.append(e.Thawed(asset="dataset:transactions", why="mended"), actor="person:bob", subject=AUTOMATION)
     assert consult(anywhere, book, request("INC-9")).mode is Mode.run
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from incidents import events as e
 from incidents.known_good import verdicts, versions
 from incidents.ledger import Ledger
-from incidents.models import Health, Verdict
+from incidents.models import Health, Plan, Verdict
+from incidents.quarantine import quarantined, target
 
 
 def judge(ledger: Ledger, version: str, health: Health, subject: str = "dataset:transactions") -> e.Event:
@@ -35,6 +36,22 @@ def test_no_answer_is_no_word(anywhere: Ledger) -> None:
     judge(anywhere, "v2", Health.inconclusive)
     assert versions(anywhere, "dataset:transactions", Health.healthy) == {"v1"}
     assert versions(anywhere, "dataset:transactions", Health.inconclusive) == set()
+
+
+def test_a_digest_in_a_persons_words_does_not_shield_the_content(anywhere: Ledger) -> None:
+    """The reason may name another content's sha256: what is shut away is the version's own, which stands last."""
+    theirs, own = "a" * 64, "b" * 64
+    plan = Plan(
+        action="quarantine_model",
+        parameters={"model": "fraud", "version": 3},
+        target=target("model:fraud"),
+        before={"tag": None},
+        after={"tag": f"anna: it is like sha256 {theirs}; sha256 {own}"},
+        summary="fraud 3 is quarantined",
+    )
+    for body in (e.Planned(plan=plan), e.Applying(plan=plan.hash, token=1)):
+        anywhere.append(body, actor="person:anna", subject=plan.target)
+    assert quarantined(anywhere, "model:fraud")["3"].digest == own
 
 
 def test_assets_do_not_mix(anywhere: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,40 @@ def test_a_close_name_is_suggested(tmp_path: Path) -> None:
     [finding] = refused(tmp_path, text)
     line = next(n for n, line in enumerate(text.splitlines(), start=1) if "siute" in line)
     assert finding == f"{line}: unknown key 'datasets.transactions.siute'; did you mean 'suite'?"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("header.Authorization", "Basic bWU6d29yZA"),
+        ("adls.account-key", "x"),
+        ("adls.connection-string", "x"),
+        ("S3.Secret-Access-Key", "x"),
+        ("uri", "https://h?sig=abc"),
+        ("uri", "https://h?password=x"),
+    ],
+)
+def test_no_property_of_a_catalog_is_a_secret(tmp_path: Path, name: str, value: str) -> None:
+    """Whether its name says so, in any spelling, or its value; the error says where to put it instead."""
+    text = f"catalogs: {{lake: {{type: rest, {name}: '{value}'}}}}\n{SHIPPED}"
+    assert any(
+        f"catalogs.lake: {name} holds a secret: give it to pyiceberg as" in one for one in refused(tmp_path, text)
+    )
+
+
+def test_what_a_catalog_is_reached_by_is_no_secret(tmp_path: Path) -> None:
+    """Addresses, a region and the class that reads files are what a catalog is declared with."""
+    reached = {
+        "type": "rest",
+        "uri": "https://catalog.example/api?tenant=1",
+        "warehouse": "s3://lake/warehouse",
+        "s3.endpoint": "https://s3.example:9000",
+        "s3.region": "eu-central-1",
+        "py-io-impl": "pyiceberg.io.pyarrow.PyArrowFileIO",
+    }
+    path = tmp_path / "playbook.yaml"
+    path.write_text(f"catalogs: {{lake: {json.dumps(reached)}}}\n{SHIPPED}", encoding="utf-8")
+    assert load(path, {}).catalogs["lake"] == reached
 
 
 @pytest.mark.parametrize("severity", [1, 2, 3, 4])

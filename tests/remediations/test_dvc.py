@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from remediations import QuarantineDataset
+from remediations import QuarantineDataset, clients
 from remediations.base import Conflict
-from remediations.datasets import open_store
-from remediations.datasets.base import DatasetError
+from remediations.datasets import dvc_files, open_store
+from remediations.datasets.base import Damaged, DatasetError
 from remediations.datasets.dvc import DvcStore
 from remediations.marks import open_marks
 from tests.remediations.store_kits import DvcKit
@@ -80,6 +80,33 @@ def test_an_altered_object_is_never_fetched(kit: DvcKit, tmp_path: Path) -> None
     with pytest.raises(DatasetError, match="altered"):
         kit.store().fetch(version, tmp_path / "into")
     assert list((tmp_path / "into").iterdir()) == []
+
+
+@pytest.mark.parametrize("body", [b"[]", b'[{"md5": "0'])
+def test_an_altered_list_of_files_is_never_believed(kit: DvcKit, tmp_path: Path, body: bytes) -> None:
+    """The list of a folder's files is an object like any other: emptied or cut short it is damaged."""
+    kit.write(1)
+    store = kit.store()
+    (tmp_path / "a.csv").write_text("number\n1\n")
+    version = store.publish([tmp_path / "a.csv"]).version
+    assert [file.name for file in store.fetch(version, tmp_path / "whole")] == ["a.csv"]
+    text = getattr(store.manifest(version), "text")  # noqa: B009  # it is a DVC version
+    (kit.remote / dvc_files.key(dvc_files.output(text).md5)).write_bytes(body)
+    with pytest.raises(Damaged, match=r"the list of what is in .* was altered"):
+        store.fetch(version, tmp_path / "into")
+    assert store.missing(version) == [dvc_files.output(text).path]
+
+
+def test_a_remote_is_read_as_dvc_writes_it(aws: object) -> None:
+    """A % in its address is a %; one in another S3 than ours is refused, for its objects are not in ours."""
+    config = "[core]\n    remote = store\n['remote \"store\"']\n    url = {url}\n    endpointurl = {endpoint}\n"
+    found = dvc_files.remote(config.format(url="/mnt/50%done", endpoint=""))
+    assert isinstance(found, dvc_files.FolderRemote)
+    assert found.folder == Path("/mnt/50%done")
+    ours = clients.s3().meta.endpoint_url
+    assert isinstance(dvc_files.remote(config.format(url="s3://bucket/x%20y", endpoint=f"{ours}/")), dvc_files.S3Remote)
+    with pytest.raises(DatasetError, match=r"in the S3 at https://minio\.example, .* set AWS_ENDPOINT_URL_S3"):
+        dvc_files.remote(config.format(url="s3://bucket/rows", endpoint="https://minio.example"))
 
 
 @pytest.mark.parametrize(

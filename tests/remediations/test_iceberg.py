@@ -13,8 +13,10 @@ from hypothesis import settings
 from hypothesis.stateful import initialize
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import RemoveSnapshotsUpdate, SetSnapshotRefUpdate
+from pyiceberg.types import StringType
 
 from remediations import QuarantineDataset, RollbackDataset
+from remediations.base import CannotPlan, Conflict
 from remediations.clients import iceberg
 from remediations.datasets.base import NoSuchVersion
 from remediations.datasets.iceberg import IcebergStore
@@ -33,6 +35,11 @@ def kit(tmp_path: Path) -> IcebergKit:
 def rows(kit: IcebergKit, version: str, folder: Path) -> list[int]:
     """A version's numbers, as a suite gets them."""
     return sorted(pq.ParquetFile(kit.store().fetch(version, folder / version)[0]).read()["number"].to_pylist())
+
+
+def columns(kit: IcebergKit, version: str, folder: Path) -> list[str]:
+    """A version's columns, as a suite gets them."""
+    return list(pq.ParquetFile(kit.store().fetch(version, folder / version)[0]).schema_arrow.names)
 
 
 def test_rows_that_were_deleted_are_not_there(kit: IcebergKit, tmp_path: Path) -> None:
@@ -60,6 +67,72 @@ def test_the_branch_keeps_its_retention(kit: IcebergKit) -> None:
     main = kit.catalog.load_table(TABLE).metadata.refs["main"]
     assert (main.max_snapshot_age_ms, main.min_snapshots_to_keep) == (86_400_000, 7)
     assert main.snapshot_id != at
+
+
+def test_a_dropped_column_is_another_version(kit: IcebergKit, tmp_path: Path) -> None:
+    """It makes no snapshot, and readers of the table no longer get the column: nor does a suite."""
+    whole = kit.written(1)
+    now = kit.store().current()
+    with kit.catalog.load_table(TABLE).update_schema(allow_incompatible_changes=True) as change:
+        change.delete_column("part")
+    dropped = kit.store().current()
+    assert (dropped.version != whole, dropped.moved_by) == (True, "an Iceberg change of the schema")
+    assert kit.store().versions() == sorted([whole, dropped.version])
+    assert [columns(kit, one, tmp_path) for one in (whole, dropped.version)] == [["number", "part"], ["number"]]
+    assert kit.store().missing(dropped.version) == []
+    with pytest.raises(Conflict):
+        kit.store().move(now.successor(whole, by="INC-1"), expect=now)
+
+
+def test_readers_get_the_columns_that_were_judged(kit: IcebergKit, tmp_path: Path) -> None:
+    """Back across a change of columns, they come back as well; undone, readers get what they had."""
+    good = kit.written(1)
+    table = kit.catalog.load_table(TABLE)
+    with table.update_schema(allow_incompatible_changes=True) as change:
+        change.delete_column("part")
+    before = kit.store().current()
+    read = kit.catalog.load_table(TABLE).scan().to_arrow()
+    after = before.successor(good, by="INC-1")
+    kit.store().move(after, expect=before)
+    assert kit.store().current() == after
+    assert kit.catalog.load_table(TABLE).scan().to_arrow().column_names == columns(kit, good, tmp_path)
+    kit.store().move(before, expect=after)
+    assert kit.store().current() == before
+    assert kit.catalog.load_table(TABLE).scan().to_arrow() == read
+
+
+def test_columns_that_are_changed_at_the_same_moment_are_a_conflict(
+    kit: IcebergKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody adds one after we have looked: theirs stays, and the snapshot as well."""
+    good, _ = kit.written(1), kit.written(2)
+    store = kit.store()
+    assert isinstance(store, IcebergStore)
+    before, commit = store.current(), store._commit
+
+    def late(*arguments: Any) -> None:
+        with kit.catalog.load_table(TABLE).update_schema() as change:
+            change.add_column("more", StringType())
+        commit(*arguments)
+
+    monkeypatch.setattr(store, "_commit", late)
+    with pytest.raises(Conflict, match="faster"):
+        store.move(before.successor(good, by="INC-1"), expect=before)
+    left = kit.catalog.load_table(TABLE).scan().to_arrow()
+    assert (left.column_names, set(left["number"].to_pylist())) == (["number", "part", "more"], {2})
+
+
+def test_a_schema_without_a_column_to_partition_by_is_passed_over(kit: IcebergKit, declare: Any) -> None:
+    """The table was partitioned by a new column since: nobody could write to it with the old ones, so it says so."""
+    declared(kit, declare)
+    version = kit.written(1)
+    good(version)
+    with kit.catalog.load_table(TABLE).update_schema() as change:
+        change.add_column("more", StringType())
+    with kit.catalog.load_table(TABLE).update_spec() as change:
+        change.add_identity("more")
+    with pytest.raises(CannotPlan, match=f"not {version}: .* first change what the table is partitioned"):
+        RollbackDataset(dataset="transactions").plan()
 
 
 def test_an_expired_snapshot_is_passed_over(kit: IcebergKit, tmp_path: Path, declare: Any) -> None:

@@ -110,6 +110,18 @@ def test_a_version_without_files_is_not_found_safe(models: Callable[..., None]) 
     assert refused(MODEL, int(made.version)) is not None
 
 
+def test_what_nobody_could_read_is_refused_even_where_pickles_are_allowed(
+    models: Callable[..., None], declare: Declare
+) -> None:
+    """Allowed is what a team's own pickles do; of content without a digest nobody knows whether it is quarantined."""
+    models(CLEAN, clean("now"))
+    declare("models: {scored: {learns_from: [], unsafe_pickles: allow}}")
+    run = registry().create_run("0").info.run_id
+    made = registry().create_model_version(MODEL, f"runs:/{run}/model", run_id=run)
+    found = scan(MODEL, made.version)
+    assert (found.digest, refused(MODEL, int(made.version))) == ("", found.verdict.why)
+
+
 def test_a_quarantined_version_is_refused_by_name_by_content_and_without_its_tag(models: Callable[..., None]) -> None:
     """Registered again under another number, or with its tag taken away, it is the same bad version."""
     models(clean("bad"), clean("good"), clean("bad"), clean("now"))
