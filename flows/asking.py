@@ -65,13 +65,13 @@ async def in_the_way(case: Case, action: Remediation, plan: Plan) -> str | None:
         await step("hold down", time.sleep, max(0.0, (until - now()).total_seconds()))
         gated = gatekeeper.ask(case.ledger, case.playbook, request(case, action, plan), case.actor)
     get_run_logger().info("%s: gates say %s", plan.summary, gated.mode)
-    if gated.mode is Mode.run:
-        return None
     if gated.mode is Mode.never:
         return f"proposed, and it may not run: {plan.summary}"
-    no = questions.dismissed(case.ledger, case.playbook, plan)
-    if no is not None:
+    no = None if case.person else questions.dismissed(case.ledger, case.playbook, plan)
+    if no is not None:  # it stops what would run by itself as well
         return f"proposed, and not asked again: {plan.summary}. {no}"
+    if gated.mode is Mode.run:
+        return None
     raise Waiting(await step(f"ask about {plan.action}", _ask_people, case, plan, gated))
 
 

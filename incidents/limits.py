@@ -97,7 +97,10 @@ class Approvals(Frozen):
         14_400, gt=0, le=86400 * 31, description="How long an answer is waited for, and how long an approval holds."
     )
     dismissed_for_seconds: float = Field(
-        86_400, ge=0, le=86400 * 366, description="How long the same proposal is not asked again after a no."
+        86_400,
+        ge=0,
+        le=86400 * 366,
+        description="How long the same proposal is neither asked again nor run by itself after a no.",
     )
 
 

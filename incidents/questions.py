@@ -82,16 +82,20 @@ def approval(incident: Incident, plan: Plan) -> e.Approval | None:
 
 
 def dismissed(ledger: Ledger, playbook: Playbook, plan: Plan) -> str | None:
-    """Who said no to the same proposal lately, when and why; None where nobody did."""
+    """Who said no to the same proposal lately, when and why; None where nobody did, or enough said yes to it since."""
     asked = dict[tuple[str | None, str], str]()
     found = None
     since = now() - timedelta(seconds=playbook.approvals.dismissed_for_seconds)
-    for event in ledger.events(subject=plan.target, kinds=["asked_for", "answered"]):
-        if isinstance(event.body, e.AskedFor):
-            asked[event.incident, event.body.plan] = event.body.proposal
-        elif isinstance(event.body, e.Answered) and not event.body.yes and event.at > since:
-            same = asked.get((event.incident, event.body.plan)) == proposal(plan)
-            found = event if same else found
+    for event in ledger.events(subject=plan.target, kinds=["asked_for", "answered", "approved"]):
+        body = event.body
+        if isinstance(body, e.AskedFor):
+            asked[event.incident, body.plan] = body.proposal
+        elif not isinstance(body, e.Answered | e.Approved) or asked.get((event.incident, body.plan)) != proposal(plan):
+            continue
+        elif isinstance(body, e.Approved):
+            found = None
+        elif not body.yes and event.at > since:
+            found = event
     if found is None or not isinstance(found.body, e.Answered):
         return None
     why = f": {found.body.why}" if found.body.why else ""

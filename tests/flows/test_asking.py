@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
+from flows import by_hand
 from flows.answer import answer
 from flows.data import data
 from flows.model import model
@@ -19,9 +20,10 @@ from incidents.events import Alerted, AskedFor, Gated, Paused, Started
 from incidents.history import AUTOMATION
 from incidents.incident import find
 from incidents.ledger import Ledger
-from incidents.models import Alert, Category, Severity, Status, now
+from incidents.models import Alert, Category, Mode, Severity, Status, now
 from incidents.outbox import deliver_due
 from incidents.schema import outbox
+from remediations import RevertModel
 from tests.flows.kit import ChangePlaybook, System, kinds, opened, run
 
 SECTIONS = {"data/data": data, "model/model": model}
@@ -121,6 +123,26 @@ def test_a_no_goes_to_a_person_and_is_remembered(broken_system: System, ledger: 
     assert "the feed is right" in outcome.why
     assert "asked_for" not in kinds(ledger, second)
     assert broken_system.dataset == broken_system.broken
+
+
+def test_a_no_stops_what_would_run_by_itself_and_not_a_person(broken_system: System, ledger: Ledger) -> None:
+    """At a worse severity every gate says run, and yet somebody said no to just that; by hand a person may do it."""
+    first = opened(ledger, "model:fraud", Category.model, Severity.low)
+    run(model, first)
+    lastgood("reject", first, "--by", "anna", "--because", "it is measured wrongly")
+    lastgood("close", first, "--by", "anna", "--because", "it is measured wrongly")
+    second = opened(ledger, "model:fraud", Category.model, Severity.high)
+    outcome = run(model, second)
+    assert outcome.status is Status.escalated
+    assert "not asked again" in outcome.why
+    assert "anna said no to the same" in outcome.why
+    sheet = find(ledger, second).attempts[0].gated
+    assert sheet is not None
+    assert sheet.mode is Mode.run, "no gate was in the way"
+    assert broken_system.alias == broken_system.model_broken
+    revert = RevertModel(model="fraud", because="it is measured rightly now")
+    asyncio.run(by_hand.revert_model(action=revert, asked_by="ben", do="apply", incident=second))
+    assert broken_system.alias == broken_system.model_good
 
 
 def test_a_gate_that_asks_only_now_was_not_answered(broken_system: System, ledger: Ledger) -> None:

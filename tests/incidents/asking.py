@@ -34,6 +34,18 @@ REQUEST = Request(
 )
 
 
+class Clock:
+    """A clock that goes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.time = AT
+
+    def __call__(self) -> datetime:
+        """This moment; a little later each time, as clocks are."""
+        self.time += timedelta(microseconds=1)
+        return self.time
+
+
 def asked(**changed: Any) -> Request:
     """The request, with something else in it."""
     return Request.model_validate(REQUEST.model_dump() | changed)

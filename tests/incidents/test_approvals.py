@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from incidents.limits import Approvals
 from incidents.models import Alert, Category, Mode, Plan, Risk, Severity, Status, now
 from incidents.playbook import Playbook, load
 from incidents.yaml_lines import Refused as RefusedPlaybook
+from tests.incidents.asking import Clock
 from tests.incidents.conftest import PLAYBOOK
 
 PEOPLE = ["anna", "Anna ", "ben", "carl", "opener"]
@@ -102,6 +103,10 @@ def test_the_same_proposal_is_the_same_in_another_incident(ledger: Ledger, book:
     assert questions.dismissed(ledger, book, planned(2, after={"version": 7})) is None
     forgets = book.model_copy(update={"approvals": Approvals(dismissed_for_seconds=0)})
     assert questions.dismissed(ledger, forgets, plan) is None
+    ledger.append(e.Resolved(why="it passed"), actor="person:anna", incident=incident, subject="model:fraud")
+    later, _ = begun(ledger, book)
+    approvals.answer(ledger, book, later, "person:ben", yes=True)
+    assert questions.dismissed(ledger, book, other) is None, "the last word counts"
 
 
 def test_what_nobody_answers_goes_to_a_person_once(
@@ -131,18 +136,6 @@ def test_the_playbook_refuses_what_it_does_not_know_about_approvals(tmp_path: Pa
     file.write_text(text.replace("quorum: {1: 2, 2: 1, 3: 1, 4: 1}", "quorum: {1: 0}"))
     with pytest.raises(RefusedPlaybook):
         load(file, {})
-
-
-class Clock:
-    """A clock that goes only when it is told to, and a little at every look."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 23, 7, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        """This moment."""
-        self.time += timedelta(microseconds=1)
-        return self.time
 
 
 class Asking(RuleBasedStateMachine):

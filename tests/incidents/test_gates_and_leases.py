@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from incidents.ledger import Ledger
 from incidents.limits import Budget
 from incidents.models import Category, Health, Mode, Plan, Risk, Severity, Verdict
 from incidents.playbook import ActionRule, Playbook, load
-from tests.incidents.asking import limited
+from tests.incidents.asking import Clock, limited
 from tests.incidents.conftest import PLAYBOOK
 
 ASSETS = ["dataset:transactions", "model:fraud"]
@@ -36,18 +36,6 @@ ACTIONS = {
 }
 INCIDENTS = ["INC-1", "INC-2", "INC-3"]
 PER_ASSET, STORM, RECOVER = 2, 4, 3
-
-
-class Clock:
-    """A clock that goes only when it is told to."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 23, 7, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        """This moment; a little later each time, as clocks are."""
-        self.time += timedelta(microseconds=1)
-        return self.time
 
 
 class Change:
