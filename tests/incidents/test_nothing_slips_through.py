@@ -38,6 +38,7 @@ from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Mode, Plan, Risk, Severity, Verdict
 from incidents.playbook import ActionRule, Playbook, load
 from remediations.base import Remediation
+from remediations.permissions import Statement
 from tests.incidents.asking import Clock
 from tests.incidents.conftest import PLAYBOOK
 from tests.incidents.plain_rules import (
@@ -67,6 +68,11 @@ class Runs(Remediation):
     permissions: ClassVar[tuple[str, ...]] = ()
     #: The version that is there, and the good one.
     world: ClassVar[list[int]]
+
+    @classmethod
+    def statements(cls, book: Playbook) -> tuple[Statement, ...]:  # noqa: ARG003  # it needs nothing of AWS
+        """Nothing of AWS."""
+        return ()
 
     def subject(self) -> str:
         """The one target."""
