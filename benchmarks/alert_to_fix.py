@@ -35,6 +35,9 @@ TARGETS = {
     ("model, p99", "3 s"): 1.0,
     ("data, p50", "1.5 s"): 1.0,
 }
+_SLOWER_DAY = (
+    "the machine was slower than before on this run, where the process worker took 5.98 s instead of 4.61 s: it was "
+)
 REASONS = {
     ("model", "process worker"): "it was 8.0 before versions were scanned, proven and held to a family of incidents; "
     "that work is the same on both sides, and so weighs more on the quicker one",
@@ -43,11 +46,9 @@ REASONS = {
         "process worker",
     ): "more than half of the time is the suite, run twice over 200,000 rows, and the lineage, "
     "which both sides do alike: see how near ours is to the floor",
-    (
-        "data, p50",
-        "1.5 s",
-    ): "it was 1.38 before versions were scanned, proven and held to a family of incidents, and the "
-    "same fix took 1.42 s beside the process worker: five fixes on a noisy machine tell no more",
+    ("model, p99", "3 s"): f"{_SLOWER_DAY}2.85 s then. Of thirty fixes the slowest counts",
+    ("data, p50", "1.5 s"): f"{_SLOWER_DAY}1.63 s then, and 1.38 s before versions were scanned, proven and held to a "
+    "family of incidents",
 }
 
 #: Fixes by each side, and by ours alone for the percentiles.

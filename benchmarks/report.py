@@ -13,7 +13,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 #: Each is a module here with ``ABOUT`` (what is measured, and how), ``TARGETS`` ((case, other) -> the ratio to reach),
 #: ``REASONS`` ((case, other) -> why it is not reached) and ``run()``. Importing one is cheap.
-BENCHES = ("start", "alert_to_fix", "validate", "rollback", "intake", "ledger")
+BENCHES = ("start", "alert_to_fix", "validate", "rollback", "intake", "ledger", "taint")
 
 _HEAD = """# Benchmarks
 

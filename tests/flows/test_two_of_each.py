@@ -94,7 +94,7 @@ def all_are_kept(ledger: Ledger) -> None:
 def ended(ledger: Ledger) -> list[Incident]:
     """Every incident once it is over, the oldest first."""
     over = (Status.escalated, Status.resolved, Status.not_confirmed)
-    return [settled(ledger, f"INC-{row.number}", until=over) for row in reversed(ledger.incidents())]
+    return [settled(ledger, f"INC-{row.number}", 240, until=over) for row in reversed(ledger.incidents())]
 
 
 def told(ledger: Ledger, kind: str) -> int:

@@ -274,7 +274,9 @@ class Story(RuleBasedStateMachine):
             run.case.record(e.Conflicted(plan=run.plan.hash, why=str(lost)), subject=TARGET)
         else:
             assert may, "the lease has run out, or is another's"
-            assert run.case.incident.attempt(run.plan.hash).applying, "the intent is not on the record"
+            # another run of the incident may have made the same plan since, which is an attempt of its own
+            intents = {one.plan.hash for one in run.case.incident.attempts if one.applying}
+            assert run.plan.hash in intents, "the intent is not on the record"
             before = self.world[0]
             run.action.apply(run.plan)
             if self.world[0] != before:
