@@ -335,13 +335,25 @@ class Story(RuleBasedStateMachine):
         self.wait(130)
         self.rush(which, Runs, "slowly")
 
+    @precondition(lambda self: self.asleep)
+    @rule(which=ANY)
+    def oversleep(self, which: int) -> None:
+        """The lease runs out, nobody else takes it, and whoever slept goes on."""
+        self.wait(130)
+        self.wake_up(which)
+
     # What people do.
+
+    @rule(how=HOW)
+    def agree_and_worsen(self, how: str) -> None:
+        """People say yes, it gets worse though no more gates ask, and what they said yes to is carried out unseen."""
+        self.ask_and_agree("a", Asks, ("worsen", "a", Severity.high), True, how)
 
     @rule(which=WHICH, kind=KIND, meanwhile=st.none() | HAPPENS, rush=st.booleans(), how=HOW)
     def ask_and_agree(self, which: str, kind: type[Runs], meanwhile: Any, rush: bool, how: str) -> None:
         """People are asked, and enough say yes; then maybe something happens, and it is carried out."""
         self.enter(which, kind, "later")
-        for who in ("anna", "ben"):
+        for who in (OPENER, "anna", "ben"):
             self.answer(which, who, yes=True)
         if meanwhile:
             self.happen(meanwhile)
