@@ -63,6 +63,4 @@ async def _dead(lying: Still) -> bool:
         return False
     if lying.job is None:
         return True
-    asked = {name: lying.job[name] for name in ("parameters", "key", "name")}
-    run = await launch.launch(lying.job["deployment"], **asked, queue=lying.job.get("queue"))
-    return not await launch.alive(run)
+    return not await launch.alive(await launch.launch_job(ledger(), lying.job))

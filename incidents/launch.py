@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -13,12 +13,24 @@ from uuid import UUID
 import httpx
 from pydantic import JsonValue
 
+from incidents.ledger import Ledger
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
 
 class NotLaunched(Exception):
     """Prefect did not start the run; the message says why. The same key can be tried again without harm."""
+
+
+async def launch_job(ledger: Ledger, job: Mapping[str, Any]) -> str:
+    """Start what a job of a ledger's outbox asks for, and return the run's id; asked again, it is the same run.
+
+    Raises:
+        NotLaunched: as ``launch``.
+    """
+    key = ledger.key(job["key"])
+    return await launch(job["deployment"], job["parameters"], key=key, name=job["name"], queue=job.get("queue"))
 
 
 async def launch(

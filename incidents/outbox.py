@@ -96,8 +96,7 @@ def handlers(ledger: Ledger) -> Handlers:
     async def launch(job: dict[str, Any]) -> None:
         from incidents import launch as prefect
 
-        asked = {name: job[name] for name in ("parameters", "key", "name")}
-        await prefect.launch(job["deployment"], **asked, queue=job.get("queue"))
+        await prefect.launch_job(ledger, job)
 
     async def tell(job: dict[str, Any]) -> None:
         from incidents.channels import deliver

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from demo.servers import Server
-from incidents.launch import NotLaunched, launch, wait
+from incidents.events import Opened
+from incidents.launch import NotLaunched, launch, launch_job, wait
+from incidents.ledger import Ledger
+from incidents.models import Category, Severity
 
 
 def nothing(incident: str) -> str:
@@ -76,6 +80,19 @@ def test_another_key_gives_another_run(deployment: str) -> None:
     }
     assert {run for run, _, _ in asyncio.run(_runs(deployment))} == ids
     assert len(ids) == 2
+
+
+def test_two_ledgers_may_share_a_prefect_server(deployment: str, tmp_path: Path) -> None:
+    """Each has an INC-1, and both are run; a ledger that is made anew is another one, too."""
+    job = {"deployment": deployment, "parameters": {"incident": "INC-1"}, "key": "launch:INC-1", "name": "INC-1 x"}
+    ids = []
+    for name in ("one", "other"):
+        ledger = Ledger(f"sqlite:///{tmp_path / name}.db")
+        ledger.append(Opened(category=Category.data, severity=Severity.high, asset=None, title="t"), actor="test")
+        ids += [asyncio.run(launch_job(ledger, job)) for _ in range(2)]
+        ledger.engine.dispose()
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    assert {run for run, _, _ in asyncio.run(_runs(deployment))} == set(ids)
 
 
 def test_wait_gives_the_state_a_run_ended_in(deployment: str) -> None:
