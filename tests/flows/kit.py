@@ -24,6 +24,7 @@ from incidents.models import Category, Health, Severity, Verdict
 from remediations.clients import registry
 from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore
+from remediations.refusals import TAG as SHUT
 
 ROOT = Path(__file__).parents[2]
 ROWS = 20_000
@@ -53,8 +54,9 @@ class System:
         registry().set_registered_model_alias("fraud", "champion", str(model))
 
     def break_it(self) -> None:
-        """The broken version is current, and what learned from it is champion."""
+        """The broken version is current, and what learned from it is champion and shut away by nobody."""
         self.set(self.broken, self.model_broken)
+        registry().delete_model_version_tag("fraud", str(self.model_broken), SHUT)
 
     @property
     def dataset(self) -> str:

@@ -116,8 +116,6 @@ def test_an_incident_that_is_about_the_action_ends_with_it(broken_system: System
     fits = shut.model_copy(update={"version": broken_system.model_broken})
     again: Outcome = ask(by_hand.quarantine_model, action=fits, do="apply")
     assert (again.incident, again.status) == (first.incident, Status.resolved)
-    for who in ("anna", "ben"):
-        asyncio.run(by_hand.quarantine_model(action=fits, asked_by=who, do="undo"))
 
 
 def test_without_a_reason_nothing_is_done(broken_system: System, ledger: Ledger) -> None:
