@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import boto3
     import urllib3
     from botocore.auth import S3SigV4Auth
+    from botocore.loaders import JSONFileLoader
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
     from pyiceberg.catalog import Catalog
@@ -49,12 +50,37 @@ def s3() -> S3Client:
 def _s3_sessions() -> tuple[boto3.Session, Session]:
     """boto3's session for S3, and botocore's under it, made together: it fails to make two of the first on one."""
     import boto3
-    from botocore.session import get_session
 
-    session = get_session()
+    session = _session()
     # Half of the time that a long listing takes goes into reading its times, as botocore reads them.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
     return boto3.Session(botocore_session=session), session
+
+
+def _session() -> Session:
+    """A session of botocore's that does not read again what it knows of AWS's services: megabytes of JSON."""
+    from botocore.session import get_session
+
+    session = get_session()
+    session.get_component("data_loader").file_loader = _files()
+    return session
+
+
+@cache
+def _files() -> JSONFileLoader:
+    from botocore.loaders import JSONFileLoader
+
+    class Once(JSONFileLoader):
+        load_file = cache(JSONFileLoader.load_file)
+
+    return Once()
+
+
+def warm_up() -> None:
+    """Read what every child's S3 client needs to know of S3, once, in the process that they are forked from."""
+    session = _session()
+    for what in ("service-2", "endpoint-rule-set-1"):
+        session.get_component("data_loader").load_service_model("s3", what)
 
 
 def s3_signer() -> S3SigV4Auth:
@@ -132,7 +158,8 @@ def aws(service: str) -> Any:
     from botocore.config import Config
 
     config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
-    return boto3.Session().client(service, config=config)  # type: ignore[call-overload]  # whichever is named
+    session = boto3.Session(botocore_session=_session())
+    return session.client(service, config=config)  # type: ignore[call-overload]  # whichever is named
 
 
 @cache
