@@ -23,6 +23,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -83,6 +84,8 @@ class Served:
 
     version: int
     pipeline: Any
+    #: When it began to answer, in seconds since 1970.
+    since: float
 
     def answer(self, rows: list[Row]) -> tuple[list[float], list[bool]]:
         """Score the rows: how likely each is fraud, and whether to call it that."""
@@ -107,7 +110,8 @@ class Follower:
         try:
             wanted = int(registry().get_model_version_by_alias(self.model, self.alias).version)
             if self.served is None or self.served.version != wanted:
-                self.served = Served(wanted, self._loader.load(wanted))
+                pipeline = self._loader.load(wanted)
+                self.served = Served(wanted, pipeline, time.time())
                 log.info("serving version %d of %s", wanted, self.model)
             self.problem = None
         except Exception as error:  # whatever it is, the old version goes on and the next look tries again
@@ -196,9 +200,10 @@ def service(follower: Follower, *, unnamed: bool = False) -> FastAPI:
 
     @app.get("/health")
     async def health() -> JSONResponse:
-        version = follower.served.version if follower.served else None
-        said = {"model": follower.model, "alias": follower.alias, "version": version, "problem": follower.problem}
-        return JSONResponse(said, status_code=503 if version is None else 200)
+        served = follower.served
+        which = {"version": served.version, "since": served.since} if served else {"version": None, "since": None}
+        said = {"model": follower.model, "alias": follower.alias, **which, "problem": follower.problem}
+        return JSONResponse(said, status_code=200 if served else 503)
 
     @app.post("/reload")
     async def reload(request: Request) -> JSONResponse:

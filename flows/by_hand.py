@@ -11,7 +11,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows import correcting, proving
-from flows.case import Case, Outcome, begin, ended, step
+from flows.case import KEEPS_NOTHING, Case, Outcome, begin, ended, step
 from flows.checks_of import check_of
 from flows.rerunning import rerun
 from flows.steps import escalate, remediate, resolve, undo
@@ -35,7 +35,7 @@ def _by_hand(kind: type[Remediation]) -> Any:
         name="by_hand",
         description=kind.__doc__,
         flow_run_name="{do} " + kind.name() + " by {asked_by}",
-        persist_result=False,
+        **KEEPS_NOTHING,
     )
     async def run(
         action: kind,  # type: ignore[valid-type]  # the form is drawn from the class that is given

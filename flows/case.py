@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,12 +21,16 @@ from prefect.utilities.urls import url_for
 from incidents import events as e
 from incidents import incident as incidents
 from incidents.events import Body, Event
-from incidents.incident import Incident, NoSuchIncident
+from incidents.incident import Incident
 from incidents.ledger import Ledger, ledger
 from incidents.models import Frozen, Status
 from incidents.playbook import Playbook, playbook
 
 T = TypeVar("T")
+
+#: For a flow whose results are on the ledger and not in Prefect's storage. Where that would be is said all the same:
+#: otherwise every run asks the server for it, twice.
+KEEPS_NOTHING: dict[str, Any] = {"persist_result": False, "result_storage": Path(tempfile.gettempdir())}
 
 
 class Outcome(Frozen):
@@ -100,13 +106,13 @@ def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
 
     name = body.__name__
 
-    @flow(name=name, description=body.__doc__, flow_run_name=_run_name, persist_result=False)
+    @flow(name=name, description=body.__doc__, **KEEPS_NOTHING)
     async def run(incident: str) -> Any:
         case = Case(incident, actor=f"flow:{name}")
         found = case.incident
         if found.closed_at is not None:
             return ended(Outcome(incident=case.name, status=found.status, why="it was closed before"))
-        await begin(case, name)
+        await begin(case, name, run_name=f"{case.name} {found.asset or 'no asset'}")
         try:
             return ended(await body(case))
         except Waiting as waiting:
@@ -125,27 +131,21 @@ def _half_taken_back(case: Case) -> str:
     return f"; taking back {', '.join(left)} did not come to its end" if left else ""
 
 
-async def begin(case: Case, flow_name: str) -> None:
-    """Put the run on the incident's record and the incident's name on the run, so that each leads to the other."""
+async def begin(case: Case, flow_name: str, run_name: str | None = None) -> None:
+    """Put the run on the incident's record and the incident's name on the run, so that each leads to the other.
+
+    ``run_name``: what the run is called from here on, where a person started it from the Prefect UI.
+    """
     # the address that Prefect itself logs; flow_run.ui_url writes another path
     url = url_for("flow-run", obj_id=UUID(flow_run.id)) if flow_run.id else None
     case.record(e.Started(flow=flow_name, run=str(flow_run.id or ""), url=url or ""))
     if flow_run.id and case.name not in flow_run.tags:  # the intake's runs have it from the start
         with suppress(httpx.HTTPError):  # a tag is not worth a fix
             async with get_client() as client:
-                await client.update_flow_run(UUID(flow_run.id), tags=[*flow_run.tags, case.name])
+                await client.update_flow_run(UUID(flow_run.id), name=run_name, tags=[*flow_run.tags, case.name])
 
 
 def ended(outcome: Outcome) -> Any:
     """The Prefect state that shows in the UI how it ended, and not just that it did."""
     name = outcome.status.replace("_", " ").capitalize()
     return Completed(name=name, message=f"{outcome.incident}: {outcome.why}", data=outcome)
-
-
-def _run_name() -> str:
-    """``INC-7 dataset:transactions``, also when a person starts the flow from the Prefect UI."""
-    name = str(flow_run.parameters.get("incident", "no incident"))
-    try:
-        return f"{name} {incidents.find(ledger(), name).asset or 'no asset'}"
-    except NoSuchIncident:
-        return name

@@ -17,6 +17,11 @@ from incidents.ledger import Ledger
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+
+#: The deployments that were started before, by the server's address and by name: one question less.
+_known: dict[tuple[str, str], UUID] = {}
 
 
 class NotLaunched(Exception):
@@ -44,23 +49,29 @@ async def launch(
     Raises:
         NotLaunched: the API is away, has no such deployment, or refused the parameters.
     """
+    incident = parameters.get("incident")
+    asked: dict[str, Any] = {"parameters": parameters, "idempotency_key": key, "name": name, "work_queue_name": queue}
+    async with _client() as client:
+        run = await _created(client, deployment, {**asked, "tags": [str(incident)] if incident else []})
+    return str(run.id)
+
+
+async def _created(client: PrefectClient, deployment: str, asked: dict[str, Any]) -> FlowRun:
     from prefect.exceptions import ObjectNotFound
 
-    async with _client() as client:
+    place = str(client.api_url), deployment
+    if place in _known:
         try:
-            found = await client.read_deployment_by_name(deployment)
-        except ObjectNotFound:
-            raise NotLaunched(f"Prefect has no deployment {deployment}; run `prefect deploy --all`") from None
-        incident = parameters.get("incident")
-        run = await client.create_flow_run_from_deployment(
-            found.id,
-            parameters=parameters,
-            idempotency_key=key,
-            name=name,
-            work_queue_name=queue,
-            tags=[str(incident)] if incident else [],
-        )
-    return str(run.id)
+            return await client.create_flow_run_from_deployment(_known[place], **asked)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
+            del _known[place]  # it was deleted, and may have been made again
+    try:
+        _known[place] = (await client.read_deployment_by_name(deployment)).id
+    except ObjectNotFound:
+        raise NotLaunched(f"Prefect has no deployment {deployment}; run `prefect deploy --all`") from None
+    return await client.create_flow_run_from_deployment(_known[place], **asked)
 
 
 async def wait(run: str, seconds: float) -> str:

@@ -147,7 +147,9 @@ def test_it_says_which_version_answered(url: str, world: World) -> None:
     answer = response.json()
     assert (answer["model"], answer["version"]) == (MODEL, world.good)
     assert response.headers["X-Model-Version"] == str(world.good)
-    assert health(url) == {"model": MODEL, "alias": "champion", "version": world.good, "problem": None}
+    said = health(url)
+    assert time.time() - 3600 < said.pop("since") < time.time()
+    assert said == {"model": MODEL, "alias": "champion", "version": world.good, "problem": None}
     assert len(answer["scores"]) == 500
     assert answer["fraud"] == [score >= training.THRESHOLD for score in answer["scores"]]
 

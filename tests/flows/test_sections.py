@@ -252,15 +252,16 @@ def test_an_incident_says_that_somebody_moved_the_pointer(system: System, ledger
 
 
 def test_the_run_and_the_incident_lead_to_each_other(system: System, ledger: Ledger) -> None:
-    """The record has the run's id and page, and the run in Prefect has the incident's name as a tag."""
+    """The record has the run's id and page, and the run in Prefect is tagged with the incident and named after it."""
     incident = opened(ledger, None, Category.security)
     run(security, incident)
     started = find(ledger, incident).events[1].body
     assert isinstance(started, Started)
     assert started.url.endswith(f"/runs/flow-run/{started.run}")
 
-    async def tags() -> list[str]:
+    async def seen() -> tuple[list[str], str]:
         async with get_client() as client:
-            return (await client.read_flow_run(UUID(started.run))).tags
+            found = await client.read_flow_run(UUID(started.run))
+            return found.tags, found.name
 
-    assert asyncio.run(tags()) == [incident]
+    assert asyncio.run(seen()) == ([incident], f"{incident} no asset")

@@ -82,6 +82,24 @@ def test_another_key_gives_another_run(deployment: str) -> None:
     assert len(ids) == 2
 
 
+def test_a_deployment_that_is_made_anew_is_found_again(deployment: str) -> None:
+    """What was known of it before it was deleted keeps nothing from being started."""
+
+    async def story() -> list[str]:
+        from prefect.client.orchestration import get_client
+
+        first = await launch(deployment, {"incident": "INC-1"}, key=f"a-{deployment}", name="x")
+        async with get_client() as client:
+            await client.delete_deployment((await client.read_deployment_by_name(deployment)).id)
+        with pytest.raises(NotLaunched, match="prefect deploy --all"):
+            await launch(deployment, {"incident": "INC-2"}, key=f"b-{deployment}", name="x")
+        await _deploy(deployment.split("/", maxsplit=1)[0])
+        return [first, await launch(deployment, {"incident": "INC-2"}, key=f"b-{deployment}", name="x")]
+
+    _, second = asyncio.run(story())
+    assert [run for run, _, _ in asyncio.run(_runs(deployment))] == [second]
+
+
 def test_two_ledgers_may_share_a_prefect_server(deployment: str, tmp_path: Path) -> None:
     """Each has an INC-1, and both are run; a ledger that is made anew is another one, too."""
     job = {"deployment": deployment, "parameters": {"incident": "INC-1"}, "key": "launch:INC-1", "name": "INC-1 x"}
