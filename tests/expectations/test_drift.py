@@ -231,22 +231,54 @@ def test_too_few_rows_tell_nothing(judge: Judge, lines: list[str]) -> None:
     assert judge(lines, _numbers([1.0, 2.0] * 50), _numbers([9.0] * 10)).verdict.health is Health.unhealthy
 
 
+NOT_NULL = '__import__("great_expectations").expectations.ExpectColumnValuesToNotBeNull(column="x")'
 ALONE = "ExpectTableRowCountRatioToBeBetween()", 'ExpectColumnAgeToBeLessThan(column="time", hours=1)', PSI
 
 
 def test_with_nothing_to_compare_it_is_not_asked(judge: Judge) -> None:
     """The first version can be verified good: what else it is asked counts, and the rest is told as not asked."""
     table = _numbers([1.0] * 100)
-    import_null = '__import__("great_expectations").expectations.ExpectColumnValuesToNotBeNull(column="x")'
-    found = judge([import_null, *ALONE], None, table)
+    found = judge([NOT_NULL, *ALONE], None, table)
     assert (found.verdict.health, found.evaluated, len(found.skipped), found.failures) == (Health.healthy, 1, 3, ())
     assert "no version before it was verified good" in found.verdict.why
     assert "no version before it was verified good" in render(found)
-    few = judge([import_null, PSI], _numbers([1.0] * 9), table)
-    assert "v1 has only 9 rows with a value, 10 are needed" in few.verdict.why
-    assert few.verdict.health is Health.healthy
-    assert judge([import_null, PSI], _words([None, None]), table).verdict.health is Health.healthy
     assert judge([PSI], None, table).verdict.health is Health.inconclusive, "asked nothing at all, it says nothing"
+
+
+#: What the last good version tells nothing of: what is asked, that version, what the verdict says of it.
+UNTOLD: dict[str, tuple[str, pa.Table, str]] = {
+    "a column that is misspelt": (
+        PSI.replace('"x"', '"amonut"'),
+        _numbers([1.0] * 100),
+        "amonut: v1 has no column 'amonut' with numbers, texts or truths in it: correct the column's name, or leave",
+    ),
+    "a column with no bins": (
+        KS.replace('"x"', '"time"'),
+        pa.table({"id": [1], "x": [1.0], "time": [datetime(2026, 1, 1, tzinfo=UTC)]}),
+        "time: v1 has no column 'time' with numbers, texts or truths in it",
+    ),
+    "a column with no value": (KL, _words([None, None]), "x: v1 has no column 'x' with numbers, texts or truths"),
+    "too few rows": (PSI, _numbers([1.0] * 9), "x: v1 has only 9 rows with a value, 10 are needed: lower minimum_rows"),
+    "no rows": ("ExpectTableRowCountRatioToBeBetween()", _numbers([]), "table: v1 has no rows: leave this expectation"),
+}
+
+
+@pytest.mark.parametrize("way", UNTOLD)
+def test_what_the_last_good_version_tells_nothing_of_is_no_answer(judge: Judge, way: str) -> None:
+    """It says what to change and is inconclusive, not passed over; what is bad by another expectation stays bad."""
+    line, old, words = UNTOLD[way]
+    table = _numbers([1.0] * 100)
+    found = judge([NOT_NULL, line], old, table)
+    assert (found.verdict.health, found.evaluated, found.skipped) == (Health.inconclusive, 1, ())
+    assert words in found.verdict.why
+    assert "until a version with" in found.failures[0].error
+    assert found.reference == "v1"
+    assert "! no answer" in render(found)
+    assert judge([NOT_NULL, line], old, _numbers([1.0] * 99 + [None])).verdict.health is Health.unhealthy
+    warned = judge([NOT_NULL, line.replace("(", '(severity="warning", ', 1)], old, table)
+    assert warned.verdict.health is Health.healthy
+    assert words in warned.verdict.why
+    assert judge([NOT_NULL, line], None, table).verdict.health is Health.healthy, "nothing to compare with yet"
 
 
 def test_a_column_of_another_type_is_no_answer(judge: Judge) -> None:
