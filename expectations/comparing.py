@@ -10,7 +10,8 @@ from typing import Any
 from expectations.answers import CannotValidate
 from expectations.reference import Reference
 
-#: Makes the reference in the columns named; None where no version was verified good before.
+#: Makes the reference in the columns named; None where no version was verified good before. Raises CannotValidate where
+#: there is one and it can't be read.
 ReferenceOf = Callable[[Collection[str]], Reference | None]
 
 #: What helps where the version last verified good tells nothing of what is asked.
@@ -36,10 +37,7 @@ class Prepared:
 
 def prepared(entries: Sequence[Any], reference_of: ReferenceOf | None, moment: datetime | None) -> Prepared:
     """The entries ready to be asked. A suite that compares nothing costs nothing."""
-    columns = {entry.column for entry in entries if _compares(entry) == "column"}
-    reference = None
-    if reference_of is not None and any(_compares(entry) in ("column", "rows") for entry in entries):
-        reference = reference_of(columns)
+    reference = _reference(entries, reference_of)
     ready, skipped, unknown = list(entries), dict[int, str](), dict[int, str]()
     for position, entry in enumerate(entries):
         try:
@@ -50,7 +48,17 @@ def prepared(entries: Sequence[Any], reference_of: ReferenceOf | None, moment: d
             unknown[position] = str(why)
         else:
             ready[position] = _filled(entry, given) if given else entry
-    return Prepared(ready, skipped, unknown, reference.version if reference else None)
+    return Prepared(ready, skipped, unknown, reference.version if isinstance(reference, Reference) else None)
+
+
+def _reference(entries: Sequence[Any], reference_of: ReferenceOf | None) -> Reference | CannotValidate | None:
+    """What the entries are compared with, or why it can't be read: the rest of the suite is asked all the same."""
+    if reference_of is None or not any(_compares(entry) in ("column", "rows") for entry in entries):
+        return None
+    try:
+        return reference_of({entry.column for entry in entries if _compares(entry) == "column"})
+    except CannotValidate as error:
+        return error
 
 
 def _compares(entry: Any) -> str | None:
@@ -63,11 +71,11 @@ def _filled(entry: Any, given: dict[str, Any]) -> Any:
     return filled.copy(update={"description": entry.description or filled.says()})
 
 
-def _given(entry: Any, reference: Reference | None, moment: datetime | None) -> dict[str, Any] | None:
+def _given(entry: Any, reference: Reference | CannotValidate | None, moment: datetime | None) -> dict[str, Any] | None:
     """What is filled into an entry; None into one that compares with nothing.
 
     Raises:
-        CannotValidate: the reference tells nothing of what is asked; says what to change.
+        CannotValidate: the reference can't be read, or tells nothing of what is asked; says what to change.
     """
     kind = _compares(entry)
     if kind is None:
@@ -78,6 +86,8 @@ def _given(entry: Any, reference: Reference | None, moment: datetime | None) -> 
         return {"moment": moment.isoformat()}
     if reference is None:
         raise _NotYet("no version before it was verified good")
+    if isinstance(reference, CannotValidate):
+        raise reference
     if kind == "rows":
         if not reference.rows:
             raise CannotValidate(f"{reference.version} has no rows: {_LEAVE_OUT.format('rows')}")

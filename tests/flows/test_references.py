@@ -47,12 +47,18 @@ class Versions:
     def __init__(self, store: DatasetStore, folder: Path, ledger: Ledger) -> None:
         self.store, self.folder, self.ledger, self.made = store, folder, ledger, 0
 
-    def publish(self, mean: float, age_hours: float = 1, good: bool = False) -> str:
+    def lose(self, version: str) -> None:
+        """Take its one object away, as a clean-up that goes too far does."""
+        [gone] = self.store.manifest(version).model_dump()["objects"]
+        (self.folder / "store" / "compared" / "objects" / gone["sha256"]).unlink()
+
+    def publish(self, mean: float, age_hours: float = 1, good: bool = False, nulls: int = 0) -> str:
         """Publish rows around that mean, make them current, and where they are good, put that on the record."""
         self.made += 1
         rng, file = np.random.default_rng(self.made), self.folder / f"{self.made}.parquet"
         time = pa.array([now() - timedelta(hours=age_hours)] * 2_000, pa.timestamp("us", tz="UTC"))
-        pq.write_table(pa.table({"id": range(2_000), "x": rng.normal(mean, 1, 2_000), "time": time}), file)
+        values = [*rng.normal(mean, 1, 2_000 - nulls), *[None] * nulls]
+        pq.write_table(pa.table({"id": range(2_000), "x": values, "time": time}), file)
         at = datetime(2026, 11, self.made, tzinfo=UTC)
         version = self.store.publish([file], at=at).version
         before = self.store.current() if self.made > 1 else None
@@ -122,15 +128,59 @@ def test_a_reference_is_made_once(versions: Versions, monkeypatch: pytest.Monkey
     assert references.reference("compared", good, {"x"}) is None
 
 
-def test_a_reference_that_cannot_be_read_tells_nothing(versions: Versions, tmp_path: Path) -> None:
-    """There is one and its object is gone: that is no first run, and no failure of the data either."""
-    versions.publish(0, good=True)
+def test_where_the_reference_cannot_be_read_an_older_one_is_taken(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its object is gone, and the next older version that was verified good takes its place: so many, and no more."""
+    oldest = versions.publish(0, good=True)
+    gone = [versions.publish(0, good=True) for _ in range(4)]
+    for version in gone:
+        versions.lose(version)
+    versions.publish(9)
+    assert look().verdict.health is Health.unhealthy
+    assert f"against {oldest}" in look().verdict.why
+    versions.lose(versions.publish(0, good=True))
+    versions.publish(9)
+    tried, fetch = list[str](), type(versions.store).fetch
+
+    def counting(store: DatasetStore, version: str, into: Path) -> list[Path]:
+        tried.append(version)
+        return fetch(store, version, into)
+
+    monkeypatch.setattr(type(versions.store), "fetch", counting)
+    assert look().verdict.health is Health.inconclusive
+    assert len(tried) == 6, "itself, and five to compare with"
+    assert oldest not in tried
+
+
+def test_where_no_reference_can_be_read_the_rest_still_counts(versions: Versions) -> None:
+    """It is no first run: what compares has no answer, what is met is met, and what is bad is bad."""
+    gone = [versions.publish(0, good=True) for _ in range(2)]
+    for version in gone:
+        versions.lose(version)
     versions.publish(0)
-    [gone] = versions.store.manifest(versions.store.versions()[0]).model_dump()["objects"]
-    (tmp_path / "store" / "compared" / "objects" / gone["sha256"]).unlink()
     found = look().verdict
     assert found.health is Health.inconclusive
-    assert "which it is compared with, can't be read" in found.why
+    assert f"{gone[1]}, which it is compared with, can't be read, nor can older ones" in found.why
+    assert "could not evaluate x: " in found.why
+    versions.publish(0, nulls=1)
+    bad = look().verdict
+    assert bad.health is Health.unhealthy
+    assert "null" in bad.why
+
+
+def test_a_reference_that_cannot_be_read_holds_up_no_rollback(
+    versions: Versions, prefect_server: object, mlflow_server: object
+) -> None:
+    """The version to go back to passed an older suite, and what it was compared with is gone: an older one will do."""
+    versions.publish(0, good=True)
+    lost = versions.publish(0, good=True)
+    good = versions.publish(0, good=True)
+    versions.lose(lost)
+    versions.publish(9)
+    outcome = run(data, opened(versions.ledger, "dataset:compared", Category.data))
+    assert outcome.status is Status.resolved, outcome.why
+    assert versions.store.current().version == good
 
 
 def test_a_verdict_against_what_turned_out_bad_is_asked_for_again(versions: Versions) -> None:
