@@ -35,13 +35,13 @@ class Prepared:
     reference: str | None
 
 
-def prepared(entries: Sequence[Any], reference_of: ReferenceOf | None, moment: datetime | None) -> Prepared:
+def prepared(entries: Sequence[Any], reference_of: ReferenceOf | None, moment: datetime, timely: bool) -> Prepared:
     """The entries ready to be asked. A suite that compares nothing costs nothing."""
-    reference = _reference(entries, reference_of)
+    reference, fresh = _reference(entries, reference_of), {"moment": moment.isoformat(), "timely": timely}
     ready, skipped, unknown = list(entries), dict[int, str](), dict[int, str]()
     for position, entry in enumerate(entries):
         try:
-            given = _given(entry, reference, moment)
+            given = _given(entry, reference, fresh)
         except _NotYet as why:
             skipped[position] = str(why)
         except CannotValidate as why:
@@ -71,7 +71,7 @@ def _filled(entry: Any, given: dict[str, Any]) -> Any:
     return filled.copy(update={"description": entry.description or filled.says()})
 
 
-def _given(entry: Any, reference: Reference | CannotValidate | None, moment: datetime | None) -> dict[str, Any] | None:
+def _given(entry: Any, reference: Reference | CannotValidate | None, fresh: dict[str, Any]) -> dict[str, Any] | None:
     """What is filled into an entry; None into one that compares with nothing.
 
     Raises:
@@ -81,9 +81,7 @@ def _given(entry: Any, reference: Reference | CannotValidate | None, moment: dat
     if kind is None:
         return None
     if kind == "moment":
-        if moment is None:
-            raise _NotYet("how old it is says nothing against an earlier version")
-        return {"moment": moment.isoformat()}
+        return fresh
     if reference is None:
         raise _NotYet("no version before it was verified good")
     if isinstance(reference, CannotValidate):

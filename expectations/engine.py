@@ -63,15 +63,16 @@ def validate(
     sample_rows: int | None = None,
     reference_of: ReferenceOf | None = None,
     moment: datetime | None = None,
+    timely: bool = False,
 ) -> Validation:
     """Run the suite ``expectations.<suite>`` over Parquet files that together are one version of a dataset.
 
     Failures come with at most ``sample`` keys of rows. Validations in several threads do not touch one another.
     Of a version with more rows than ``sample_rows``, about so many are looked at where that can tell; whether a value
     repeats, how many rows there are and the like are asked of all rows all the same.
-    What compares with the version last verified good is asked where ``reference_of`` knows one, what says how fresh
-    the data is where there is a ``moment``; elsewhere they are skipped, and the verdict says so. What that version
-    tells nothing of could not be evaluated.
+    What compares with the version last verified good is asked where ``reference_of`` knows one; elsewhere it is
+    skipped, and the verdict says so. What that version tells nothing of could not be evaluated.
+    A time later than ``moment``, which is now, is wrong in any version; how old the newest is counts where ``timely``.
 
     Raises:
         CannotValidate: no such suite, a suite that lost an entry, or files that DuckDB can't read.
@@ -80,7 +81,7 @@ def validate(
 
     module = _load(suite)
     declared = _entries(suite, module)
-    ready = prepared(declared, reference_of, moment)
+    ready = prepared(declared, reference_of, moment or now(), timely)
     asked, skipped = ready.entries, ready.skipped
     with opened(files) as (execution, rows, columns):
         keys = [module.KEY] if module.KEY in columns else []

@@ -223,3 +223,17 @@ def test_a_rollback_of_drift_is_not_held_up_by_age(
     outcome = run(data, opened(versions.ledger, "dataset:compared", Category.data))
     assert outcome.status is Status.resolved, outcome.why
     assert versions.store.current().version == good
+
+
+def test_a_time_of_the_future_is_wrong_in_any_version(
+    versions: Versions, prefect_server: object, mlflow_server: object
+) -> None:
+    """It was called good by a suite that asked for less: by its name it is unhealthy, and it is not gone back to."""
+    good = versions.publish(0, age_hours=60, good=True)
+    future = versions.publish(0, age_hours=-5, good=True)
+    versions.publish(7)
+    assert look(good).verdict.health is Health.healthy, "how old it is says nothing against it"
+    assert "ahead of the clock" in look(future).verdict.why
+    outcome = run(data, opened(versions.ledger, "dataset:compared", Category.data))
+    assert outcome.status is Status.resolved, outcome.why
+    assert versions.store.current().version == good
