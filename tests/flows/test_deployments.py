@@ -14,6 +14,7 @@ from prefect.client.orchestration import get_client
 from demo import servers
 from demo.servers import Server
 from demo.transactions import break_feed, generate, write_parquet
+from flows.checks import DatasetCheck, Look
 from flows.data import data
 from flows.model import model
 from incidents import known_good
@@ -104,6 +105,25 @@ def test_what_is_made_anew_passes_and_is_made_current(
     assert attempts == {"rerun_preprocessing": "healthy", "rollback_dataset": "healthy"}
     run(data, incident)
     assert states(deployment) == ["Completed"]
+
+
+def test_what_is_made_anew_takes_no_other_versions_place(
+    kept: DatasetStore, deploy: Deploy, ledger: Ledger, change_playbook: ChangePlaybook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person moved the pointer to a good version while it was made: it passes, and the pointer stays theirs."""
+    declare(change_playbook, deploy("preprocess"))
+    [good] = set(kept.versions()) - {kept.current().version}
+    look, theirs = DatasetCheck.look, kept.pointer_to(good, by="anna")
+
+    def meanwhile(check: DatasetCheck) -> Look:
+        if check.version is not None:
+            kept.move(theirs, expect=kept.current())
+        return look(check)
+
+    monkeypatch.setattr(DatasetCheck, "look", meanwhile)
+    outcome = run(data, opened(ledger, "dataset:transactions", Category.data))
+    assert outcome.status is Status.resolved, outcome.why
+    assert (kept.current(), len(kept.versions())) == (theirs, 3)
 
 
 def test_what_is_made_anew_and_bad_stays_out(

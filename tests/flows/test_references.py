@@ -40,6 +40,10 @@ def suite():
     ])
 """
 
+#: Where the dataset is put into the playbook, and what is put there.
+LABELLED = "  labelled_transactions:  #"
+COMPARED = '  compared: {{store: "${{LASTGOOD_STORE}}/compared", suite: compared{}}}\n'
+
 
 class Versions:
     """A dataset in a folder, and versions of it, one a day."""
@@ -74,8 +78,7 @@ def versions(
 ) -> Iterator[Versions]:
     """A declared dataset, whose suite looks for drift and at how fresh it is."""
     monkeypatch.setenv("LASTGOOD_STORE", f"file://{tmp_path}/store")
-    labelled = "  labelled_transactions:  #"
-    change_playbook(labelled, '  compared: {store: "${LASTGOOD_STORE}/compared", suite: compared}\n' + labelled)
+    change_playbook(LABELLED, COMPARED.format("") + LABELLED)
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "compared.py").write_text(SUITE)
     monkeypatch.setattr(expectations, "__path__", [*expectations.__path__, str(tmp_path / "suites")])
@@ -211,6 +214,21 @@ def test_what_is_late_is_not_called_bad(versions: Versions, prefect_server: obje
     assert "is late, and no earlier version is fresher" in outcome.why
     assert versions.store.current().version == current
     assert {"judged", "applying", "traced"}.isdisjoint(kinds(versions.ledger, incident))
+
+
+def test_what_is_late_is_frozen_where_the_playbook_says_so(
+    versions: Versions, change_playbook: ChangePlaybook, prefect_server: object, mlflow_server: object
+) -> None:
+    """To freeze comes before to say that it is only late: until it is thawed nothing else changes it either."""
+    change_playbook(LABELLED, COMPARED.format(", when_bad: freeze") + LABELLED)
+    current = versions.publish(0, age_hours=30)
+    incident = opened(versions.ledger, "dataset:compared", Category.data)
+    outcome = run(data, incident)
+    assert outcome.status is Status.escalated
+    assert "dataset:compared is frozen" in outcome.why
+    assert "30.0 hours old" in outcome.why
+    assert "froze" in kinds(versions.ledger, incident)
+    assert versions.store.current().version == current
 
 
 def test_a_rollback_of_drift_is_not_held_up_by_age(
