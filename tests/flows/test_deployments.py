@@ -175,8 +175,17 @@ def test_what_outlives_its_time_is_neither_failed_nor_done(
     ACTION.undo(plan)
     (tmp_path / "go").touch()
     assert states(deployment) == ["Cancelled"]
-    assert ACTION.verify(plan).health is Health.unhealthy
     assert len(kept.versions()) == 2
+    ACTION.apply(plan)
+    assert states(deployment) == ["Cancelled"], "the same reason is the same run"
+    verdict = ACTION.verify(plan)
+    assert (verdict.health, "another reason (`because`) has it run anew" in verdict.why) == (Health.unhealthy, True)
+    declare(change_playbook, deployment)
+    other = ACTION.model_copy(update={"because": "another reason"})
+    again = other.plan()
+    other.apply(again)
+    assert other.verify(again).health is Health.healthy
+    assert sorted(map(str, states(deployment))) == ["Cancelled", "Completed"]
 
 
 def test_the_world_moved_on_so_nothing_is_made_anew(
@@ -253,7 +262,9 @@ def test_a_training_that_outlives_its_time_is_left_to_a_person(
     assert system.alias == system.model_broken
     until(lambda: states(deployment) == ["Running"], "the training has begun")
     [attempt] = find(ledger, names[-1]).attempts
-    RetrainModel.model_validate(attempt.plan.parameters).undo(attempt.plan)
+    action = RetrainModel.model_validate(attempt.plan.parameters)
+    action.undo(attempt.plan)
     (tmp_path / "go").touch()
     assert states(deployment) == ["Cancelled"]
+    assert "another reason (`because`) has it run anew" in action.verify(attempt.plan).why
     assert len(registry().search_model_versions("name = 'fraud'")) == made
