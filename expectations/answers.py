@@ -72,14 +72,14 @@ def error_of(result: Any) -> str:
     return " ".join("; ".join(raised).split())[:_LONGEST_TEXT]
 
 
-def not_asked(entry: Any, why: str) -> Any:
-    """Great Expectations' result of an expectation that was not to be asked: no answer, and the reason."""
+def no_answer(entry: Any, why: str) -> Any:
+    """Great Expectations' result of an expectation that was not asked: no answer, and the reason."""
     from great_expectations.core import ExpectationValidationResult
 
     return ExpectationValidationResult(
         success=False,
         expectation_config=entry.configuration,
-        exception_info={"raised_exception": True, "exception_message": f"not asked: {why}", "exception_traceback": ""},
+        exception_info={"raised_exception": True, "exception_message": why, "exception_traceback": ""},
     )
 
 

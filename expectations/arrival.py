@@ -48,8 +48,8 @@ class ExpectTableRowCountRatioToBeBetween(BatchExpectation):  # type: ignore[mis
 class ExpectColumnAgeToBeLessThan(ColumnAggregateExpectation):  # type: ignore[misc]  # GX has no types
     """The newest time in a column is at most so many hours old at the moment of the look, and not in the future.
 
-    A time without a zone is UTC, and a day begins at midnight. Asked of the current version alone: one that is gone
-    back to is old, and as good as it was.
+    A time without a zone is UTC, and a day begins at midnight. How old it may be is asked of the current version alone:
+    one that is gone back to is old, and as good as it was. A time in the future is wrong in any version.
     """
 
     compares: ClassVar[str] = "moment"
@@ -59,14 +59,15 @@ class ExpectColumnAgeToBeLessThan(ColumnAggregateExpectation):  # type: ignore[m
         default=1, ge=0, description="How far it may be in the future: clocks differ. One row of next year hides all."
     )
     moment: str | None = pydantic.Field(default=None, description="Filled in when the suite is run.")
+    timely: bool = pydantic.Field(default=True, description="Whether its age counts. Filled in when the suite is run.")
 
     metric_dependencies: ClassVar[tuple[str, ...]] = ("column.max",)
-    success_keys: ClassVar[tuple[str, ...]] = ("hours", "ahead_hours", "moment")
+    success_keys: ClassVar[tuple[str, ...]] = ("hours", "ahead_hours", "moment", "timely")
     args_keys: ClassVar[tuple[str, ...]] = ("column", "hours")
 
     def says(self) -> str:
         """What is expected, for the page."""
-        return f"the newest is at most {self.hours:g} hours old"
+        return f"the newest is at most {self.hours:g} hours old" if self.timely else "the newest is not in the future"
 
     def _validate(self, metrics: Metrics, **how: Any) -> Any:  # noqa: ARG002
         if self.moment is None:
@@ -75,7 +76,7 @@ class ExpectColumnAgeToBeLessThan(ColumnAggregateExpectation):  # type: ignore[m
         age = (datetime.fromisoformat(self.moment) - newest) / timedelta(hours=1)
         details = {"newest": newest.isoformat(), "moment": self.moment}
         return {
-            "success": -self.ahead_hours <= age <= self.hours,
+            "success": -self.ahead_hours <= age and (age <= self.hours or not self.timely),
             "result": {"observed_value": age, "details": details},
         }
 

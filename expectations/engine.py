@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import expectations
-from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, not_asked, shortened
+from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, no_answer, shortened
 from expectations.asking import ask
 from expectations.comparing import ReferenceOf, prepared
 from expectations.parquet import draw, opened
@@ -63,14 +63,16 @@ def validate(
     sample_rows: int | None = None,
     reference_of: ReferenceOf | None = None,
     moment: datetime | None = None,
+    timely: bool = False,
 ) -> Validation:
     """Run the suite ``expectations.<suite>`` over Parquet files that together are one version of a dataset.
 
     Failures come with at most ``sample`` keys of rows. Validations in several threads do not touch one another.
     Of a version with more rows than ``sample_rows``, about so many are looked at where that can tell; whether a value
     repeats, how many rows there are and the like are asked of all rows all the same.
-    What compares with the version last verified good is asked where ``reference_of`` knows one, what says how fresh
-    the data is where there is a ``moment``; elsewhere they are skipped, and the verdict says so.
+    What compares with the version last verified good is asked where ``reference_of`` knows one; elsewhere it is
+    skipped, and the verdict says so. What that version tells nothing of could not be evaluated.
+    A time later than ``moment``, which is now, is wrong in any version; how old the newest is counts where ``timely``.
 
     Raises:
         CannotValidate: no such suite, a suite that lost an entry, or files that DuckDB can't read.
@@ -79,15 +81,17 @@ def validate(
 
     module = _load(suite)
     declared = _entries(suite, module)
-    asked, skipped, reference = prepared(declared, reference_of, moment)
+    ready = prepared(declared, reference_of, moment or now(), timely)
+    asked, skipped = ready.entries, ready.skipped
     with opened(files) as (execution, rows, columns):
         keys = [module.KEY] if module.KEY in columns else []
-        wanted = {position: entry for position, entry in enumerate(asked) if position not in skipped}
+        unasked = {position: f"not asked: {why}" for position, why in skipped.items()} | ready.unknown
+        wanted = {position: entry for position, entry in enumerate(asked) if position not in unasked}
         parts: Mapping[str, Mapping[int, Any]] = {"data": wanted}
         sampled = None
         if sample_rows is not None and sample_rows < rows:
             sampled, parts = draw(execution, files, rows, sample_rows), divided(wanted)
-        told: dict[int, Any] = {position: not_asked(asked[position], why) for position, why in skipped.items()}
+        told: dict[int, Any] = {position: no_answer(asked[position], why) for position, why in unasked.items()}
         with watched(execution, suite):
             for table, part in parts.items():
                 told |= ask(execution, table, part, sample=sample, keys=keys)
@@ -98,6 +102,7 @@ def validate(
         for position, answer in enumerate(plain)
         if position not in skipped and not answer["success"]
     ]
+    counted = len(asked) - len(skipped)
     return Validation(
         suite=suite,
         fingerprint=_fingerprint(declared),
@@ -106,17 +111,17 @@ def validate(
         expectations=len(asked),
         evaluated=sum(not error_of(answer) for answer in answers),
         skipped=tuple(skipped.values()),
-        reference=reference,
+        reference=ready.reference,
         failures=tuple(sorted(failures, key=lambda one: one.badness)),
         result={
             "success": not failures,
             "suite_name": suite,
             "results": [shortened(answer, max(sample, _LONGEST_LIST)) for answer in plain],
             "statistics": {
-                "evaluated_expectations": len(wanted),
-                "successful_expectations": len(wanted) - len(failures),
+                "evaluated_expectations": counted,
+                "successful_expectations": counted - len(failures),
                 "unsuccessful_expectations": len(failures),
-                "success_percent": 100 * (1 - len(failures) / len(wanted)) if wanted else None,
+                "success_percent": 100 * (1 - len(failures) / counted) if counted else None,
             },
             "meta": {
                 "great_expectations_version": version,

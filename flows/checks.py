@@ -14,7 +14,7 @@ import httpx
 from flows.references import reference
 from incidents import moves
 from incidents.ledger import ledger
-from incidents.models import Frozen, Health, Verdict, now
+from incidents.models import Frozen, Health, Verdict
 from incidents.playbook import Model, Sample, playbook
 from incidents.settings import settings
 from remediations import pointers, scoring
@@ -90,7 +90,7 @@ class DatasetCheck(Frozen):
                     files,
                     sample_rows=declared.sample_rows,
                     reference_of=partial(reference, self.dataset, version),
-                    moment=now() if self.timely and self.version is None else None,
+                    timely=self.timely and self.version is None,
                 )
             except CannotValidate as error:
                 return Look(subject=self.subject, verdict=_inconclusive(str(error)), version=version)

@@ -16,6 +16,9 @@ from remediations.permissions import Statement
 
 Asset = TypeVar("Asset")
 
+#: Of a job that has ended or was undone: its name is made from the reason, and the same name is the same job.
+ANEW = "Asked for again for the same reason it stays ended; another reason (`because`) has it run anew"
+
 
 class RemediationError(Exception):
     """An action could not do what it was asked, and changed nothing."""

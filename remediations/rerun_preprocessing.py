@@ -14,7 +14,7 @@ from incidents.models import Category, Health, Plan, Risk, Verdict, digest
 from incidents.playbook import Dataset, Playbook, playbook
 from incidents.upkeep import Preprocessing
 from remediations import deployments
-from remediations.base import CannotPlan, Conflict, Remediation, declared
+from remediations.base import ANEW, CannotPlan, Conflict, Remediation, declared
 from remediations.datasets import DatasetStore, open_store
 from remediations.datasets.access import to_publish, to_read
 from remediations.datasets.content import ContentStore
@@ -97,7 +97,8 @@ class RerunPreprocessing(Remediation):
             return Verdict(health=Health.healthy, why=f"{job} made {made}")
         if deployments.under_way(job):
             return Verdict(health=Health.inconclusive, why=f"{job} has not ended yet")
-        return Verdict(health=Health.unhealthy, why=f"{job} has ended, and published nothing to {plan.after['store']}")
+        why = f"{job} has ended, and published nothing to {plan.after['store']}"
+        return Verdict(health=Health.unhealthy, why=f"{why}. {ANEW}")
 
     def undo(self, plan: Plan) -> None:
         """End the job where it goes on. What it made stays, and nobody is pointed there."""

@@ -14,7 +14,7 @@ from incidents.models import Category, Health, Plan, Risk, Verdict, digest
 from incidents.playbook import Playbook, playbook
 from incidents.upkeep import Training
 from remediations import training
-from remediations.base import CannotPlan, Conflict, Remediation
+from remediations.base import ANEW, CannotPlan, Conflict, Remediation
 from remediations.clients import registry
 from remediations.datasets import open_store
 from remediations.datasets.access import to_read
@@ -100,7 +100,8 @@ class RetrainModel(Remediation):
             return Verdict(health=Health.unhealthy, why=why)
         if training.under_way(self._training(), job):
             return Verdict(health=Health.inconclusive, why=f"{job} has not ended yet")
-        return Verdict(health=Health.unhealthy, why=f"{job} has ended, and made no version with the tag {TAG}")
+        why = f"{job} has ended, and made no version with the tag {TAG}"
+        return Verdict(health=Health.unhealthy, why=f"{why}. {ANEW}")
 
     def undo(self, plan: Plan) -> None:
         """End the job and delete what it made, unless somebody has put that into production."""

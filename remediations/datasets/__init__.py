@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from incidents.redaction import redact
 from remediations.datasets.base import DatasetStore
 
 __all__ = ["DatasetStore", "open_store"]
@@ -62,4 +63,9 @@ def open_store(uri: str, name: str) -> DatasetStore:
         return IcebergStore(name, catalog=parts.netloc, table=path.strip("/"))
     if repository := _DVC.fullmatch(uri):
         return DvcStore(name, url=repository[1], branch=repository[2], path=repository[3])
-    raise ValueError(f"a dataset store is {', '.join(ADDRESSES)}, with nothing after it; this is {uri!r}")
+    raise ValueError(f"a dataset store is {', '.join(ADDRESSES)}, with nothing after it; this is {_shown(uri)!r}")
+
+
+def _shown(uri: str) -> str:
+    """An address without who it is for: that may be a password, and what is wrong with it is shown to everybody."""
+    return redact(re.sub(r"//[^/@\s]*@", "//***@", uri))

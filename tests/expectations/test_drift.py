@@ -231,22 +231,54 @@ def test_too_few_rows_tell_nothing(judge: Judge, lines: list[str]) -> None:
     assert judge(lines, _numbers([1.0, 2.0] * 50), _numbers([9.0] * 10)).verdict.health is Health.unhealthy
 
 
-ALONE = "ExpectTableRowCountRatioToBeBetween()", 'ExpectColumnAgeToBeLessThan(column="time", hours=1)', PSI
+NOT_NULL = '__import__("great_expectations").expectations.ExpectColumnValuesToNotBeNull(column="x")'
+ALONE = "ExpectTableRowCountRatioToBeBetween()", PSI
 
 
 def test_with_nothing_to_compare_it_is_not_asked(judge: Judge) -> None:
     """The first version can be verified good: what else it is asked counts, and the rest is told as not asked."""
     table = _numbers([1.0] * 100)
-    import_null = '__import__("great_expectations").expectations.ExpectColumnValuesToNotBeNull(column="x")'
-    found = judge([import_null, *ALONE], None, table)
-    assert (found.verdict.health, found.evaluated, len(found.skipped), found.failures) == (Health.healthy, 1, 3, ())
+    found = judge([NOT_NULL, *ALONE], None, table)
+    assert (found.verdict.health, found.evaluated, len(found.skipped), found.failures) == (Health.healthy, 1, 2, ())
     assert "no version before it was verified good" in found.verdict.why
     assert "no version before it was verified good" in render(found)
-    few = judge([import_null, PSI], _numbers([1.0] * 9), table)
-    assert "v1 has only 9 rows with a value, 10 are needed" in few.verdict.why
-    assert few.verdict.health is Health.healthy
-    assert judge([import_null, PSI], _words([None, None]), table).verdict.health is Health.healthy
     assert judge([PSI], None, table).verdict.health is Health.inconclusive, "asked nothing at all, it says nothing"
+
+
+#: What the last good version tells nothing of: what is asked, that version, what the verdict says of it.
+UNTOLD: dict[str, tuple[str, pa.Table, str]] = {
+    "a column that is misspelt": (
+        PSI.replace('"x"', '"amonut"'),
+        _numbers([1.0] * 100),
+        "amonut: v1 has no column 'amonut' with numbers, texts or truths in it: correct the column's name, or leave",
+    ),
+    "a column with no bins": (
+        KS.replace('"x"', '"time"'),
+        pa.table({"id": [1], "x": [1.0], "time": [datetime(2026, 1, 1, tzinfo=UTC)]}),
+        "time: v1 has no column 'time' with numbers, texts or truths in it",
+    ),
+    "a column with no value": (KL, _words([None, None]), "x: v1 has no column 'x' with numbers, texts or truths"),
+    "too few rows": (PSI, _numbers([1.0] * 9), "x: v1 has only 9 rows with a value, 10 are needed: lower minimum_rows"),
+    "no rows": ("ExpectTableRowCountRatioToBeBetween()", _numbers([]), "table: v1 has no rows: leave this expectation"),
+}
+
+
+@pytest.mark.parametrize("way", UNTOLD)
+def test_what_the_last_good_version_tells_nothing_of_is_no_answer(judge: Judge, way: str) -> None:
+    """It says what to change and is inconclusive, not passed over; what is bad by another expectation stays bad."""
+    line, old, words = UNTOLD[way]
+    table = _numbers([1.0] * 100)
+    found = judge([NOT_NULL, line], old, table)
+    assert (found.verdict.health, found.evaluated, found.skipped) == (Health.inconclusive, 1, ())
+    assert words in found.verdict.why
+    assert "until a version with" in found.failures[0].error
+    assert found.reference == "v1"
+    assert "! no answer" in render(found)
+    assert judge([NOT_NULL, line], old, _numbers([1.0] * 99 + [None])).verdict.health is Health.unhealthy
+    warned = judge([NOT_NULL, line.replace("(", '(severity="warning", ', 1)], old, table)
+    assert warned.verdict.health is Health.healthy
+    assert words in warned.verdict.why
+    assert judge([NOT_NULL, line], None, table).verdict.health is Health.healthy, "nothing to compare with yet"
 
 
 def test_a_column_of_another_type_is_no_answer(judge: Judge) -> None:
@@ -268,26 +300,30 @@ def test_volume_is_a_ratio_to_the_last_good_version(judge: Judge, rows: int, hea
 
 @pytest.mark.parametrize("kind", [pa.timestamp("us", tz="UTC"), pa.timestamp("us"), pa.date32()])
 def test_freshness_is_the_age_of_the_newest(judge: Judge, kind: pa.DataType) -> None:
-    """So many hours and no more; without a moment it is not asked, and a time of tomorrow does not pass for fresh."""
+    """So many hours and no more where it has to be timely; a time of tomorrow is wrong whether it has to or not."""
     newest = datetime(2026, 11, 20, tzinfo=UTC)
     times = [newest - timedelta(days=place) for place in range(3)]
     table = pa.table({"id": [1, 2, 3], "time": pa.array(times, pa.timestamp("us", tz="UTC")).cast(kind)})
     line = ['ExpectColumnAgeToBeLessThan(column="time", hours=6)', "ExpectTableRowCountRatioToBeBetween()"]
 
-    def health(hours: float) -> Health:
-        return judge(line, table, table, moment=newest + timedelta(hours=hours)).verdict.health
+    def health(hours: float, timely: bool = True) -> Health:
+        return judge(line, table, table, moment=newest + timedelta(hours=hours), timely=timely).verdict.health
 
     assert [health(0), health(6), health(-1)] == [Health.healthy] * 3
     assert [health(6.01), health(-1.01)] == [Health.unhealthy] * 2
-    late = judge(line, table, table, moment=newest + timedelta(hours=30))
+    assert [health(6.01, timely=False), health(9_000, timely=False)] == [Health.healthy] * 2
+    assert health(-1.01, timely=False) is Health.unhealthy
+    late = judge(line, table, table, moment=newest + timedelta(hours=30), timely=True)
     assert "time: the newest is 30.0 hours old instead of at most 6" in late.verdict.why
     assert late.late
     ahead = judge(line, table, table, moment=newest - timedelta(hours=30))
     assert "time: the newest is 30.0 hours ahead of the clock" in ahead.verdict.why
     assert not ahead.late, "no waiting makes it right"
-    bad = judge([*line, PSI.replace('"x"', '"id"')], _ids(1_000), _ids(3_000), moment=newest)
+    bad = judge([*line, PSI.replace('"x"', '"id"')], _ids(1_000), _ids(3_000), moment=newest, timely=True)
     assert not bad.late, "there is more against it"
-    assert judge(line, table, table).verdict.health is Health.healthy
+    tomorrow = pa.table({"id": [1], "time": [datetime.now(UTC) + timedelta(days=1)]})
+    assert judge(line, tomorrow, tomorrow).verdict.health is Health.unhealthy, "the moment is now, where none is given"
+    assert "the newest is not in the future" in render(judge(line, table, table, moment=newest))
 
 
 def _ids(first: int) -> pa.Table:

@@ -14,6 +14,7 @@ from prefect.client.orchestration import get_client
 from demo import servers
 from demo.servers import Server
 from demo.transactions import break_feed, generate, write_parquet
+from flows.checks import DatasetCheck, Look
 from flows.data import data
 from flows.model import model
 from incidents import known_good
@@ -106,6 +107,25 @@ def test_what_is_made_anew_passes_and_is_made_current(
     assert states(deployment) == ["Completed"]
 
 
+def test_what_is_made_anew_takes_no_other_versions_place(
+    kept: DatasetStore, deploy: Deploy, ledger: Ledger, change_playbook: ChangePlaybook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person moved the pointer to a good version while it was made: it passes, and the pointer stays theirs."""
+    declare(change_playbook, deploy("preprocess"))
+    [good] = set(kept.versions()) - {kept.current().version}
+    look, theirs = DatasetCheck.look, kept.pointer_to(good, by="anna")
+
+    def meanwhile(check: DatasetCheck) -> Look:
+        if check.version is not None:
+            kept.move(theirs, expect=kept.current())
+        return look(check)
+
+    monkeypatch.setattr(DatasetCheck, "look", meanwhile)
+    outcome = run(data, opened(ledger, "dataset:transactions", Category.data))
+    assert outcome.status is Status.resolved, outcome.why
+    assert (kept.current(), len(kept.versions())) == (theirs, 3)
+
+
 def test_what_is_made_anew_and_bad_stays_out(
     kept: DatasetStore, ledger: Ledger, deploy: Deploy, change_playbook: ChangePlaybook
 ) -> None:
@@ -155,8 +175,17 @@ def test_what_outlives_its_time_is_neither_failed_nor_done(
     ACTION.undo(plan)
     (tmp_path / "go").touch()
     assert states(deployment) == ["Cancelled"]
-    assert ACTION.verify(plan).health is Health.unhealthy
     assert len(kept.versions()) == 2
+    ACTION.apply(plan)
+    assert states(deployment) == ["Cancelled"], "the same reason is the same run"
+    verdict = ACTION.verify(plan)
+    assert (verdict.health, "another reason (`because`) has it run anew" in verdict.why) == (Health.unhealthy, True)
+    declare(change_playbook, deployment)
+    other = ACTION.model_copy(update={"because": "another reason"})
+    again = other.plan()
+    other.apply(again)
+    assert other.verify(again).health is Health.healthy
+    assert sorted(map(str, states(deployment))) == ["Cancelled", "Completed"]
 
 
 def test_the_world_moved_on_so_nothing_is_made_anew(
@@ -233,7 +262,9 @@ def test_a_training_that_outlives_its_time_is_left_to_a_person(
     assert system.alias == system.model_broken
     until(lambda: states(deployment) == ["Running"], "the training has begun")
     [attempt] = find(ledger, names[-1]).attempts
-    RetrainModel.model_validate(attempt.plan.parameters).undo(attempt.plan)
+    action = RetrainModel.model_validate(attempt.plan.parameters)
+    action.undo(attempt.plan)
     (tmp_path / "go").touch()
     assert states(deployment) == ["Cancelled"]
+    assert "another reason (`because`) has it run anew" in action.verify(attempt.plan).why
     assert len(registry().search_model_versions("name = 'fraud'")) == made

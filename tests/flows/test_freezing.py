@@ -6,9 +6,12 @@ import asyncio
 from typing import Any
 
 from flows import by_hand
+from flows.case import Case
 from flows.data import data
+from flows.freezing import freeze
 from flows.model import model
-from incidents.events import Froze, Resolved
+from incidents.events import Froze, Resolved, Thawed
+from incidents.history import AUTOMATION
 from incidents.incident import find
 from incidents.ledger import Ledger
 from incidents.models import Category, Status
@@ -94,3 +97,20 @@ def test_entered_again_it_is_frozen_once(
     ledger.append(Froze(asset="dataset:transactions", why="bad"), actor="flow:data", incident=incident)
     assert run(data, incident).status is Status.escalated
     assert frozen(ledger, incident) == ["dataset:transactions"]
+
+
+def test_what_a_person_has_thawed_is_not_called_frozen(ledger: Ledger, change_playbook: ChangePlaybook) -> None:
+    """Entered again after a thaw it says so and freezes nothing; a later incident freezes it, and says that instead."""
+    change_playbook(DATASET, DATASET + FREEZE)
+    asset = "dataset:transactions"
+    first, second = (Case(opened(ledger, one, Category.data), actor="test") for one in (asset, "model:fraud"))
+    assert f"{asset} is frozen" in str(freeze(first, asset, "bad"))
+    for other in ("dataset:labelled_transactions", asset):
+        assert "a person has thawed it" not in str(freeze(first, asset, "bad"))
+        ledger.append(Thawed(asset=other, why="mended"), actor="person:anna", subject=AUTOMATION)
+    said = str(freeze(first, asset, "bad"))
+    assert f"{asset} was frozen, a person has thawed it since, and it is left as it is. bad" in said
+    assert "is frozen" not in said
+    assert f"{asset} is frozen" in str(freeze(second, asset, "bad again"))
+    assert f"{asset} is frozen" in str(freeze(first, asset, "bad")), "the last word counts, whoever said it"
+    assert [frozen(ledger, case.name) for case in (first, second)] == [[asset], [asset]]

@@ -65,7 +65,7 @@ def test_a_learned_suite_compares_with_the_last_good_version(
 
     def of(frame: pd.DataFrame, name: str, hours: float = 20) -> Validation:
         given = {"reference_of": partial(profile, files, "v1"), "moment": newest + timedelta(hours=hours)}
-        return validate("learned_drift", write_parquet(frame, tmp_path / name, parts=1), **given)
+        return validate("learned_drift", write_parquet(frame, tmp_path / name, parts=1), timely=True, **given)
 
     others = of(generate(12_000, seed=5), "others")
     assert (others.verdict.health, others.skipped) == (Health.healthy, ()), others.verdict.why

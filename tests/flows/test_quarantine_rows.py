@@ -16,8 +16,10 @@ from flows.case import Case
 from flows.correcting import complete
 from flows.data import data
 from flows.rehearse import actions, rehearsed
+from incidents.events import Checked
+from incidents.incident import find
 from incidents.ledger import Ledger
-from incidents.models import Category, Health, Status
+from incidents.models import Category, Health, Status, Verdict
 from remediations import QuarantineRows
 from remediations.base import CannotPlan, Conflict
 from remediations.datasets import DatasetStore, open_store
@@ -146,6 +148,26 @@ def test_the_section_corrects_before_it_rolls_back(
     assert "without 120 of 12000 rows" in outcome.why
     assert kept.current().version not in {good, bad}
     assert kinds(ledger, incident).count("applied") == 1
+
+
+def test_no_row_is_taken_out_of_another_version_than_the_one_that_was_found_bad(
+    store: Path, ledger: Ledger, tmp_path: Path, prefect_server: object, mlflow_server: object
+) -> None:
+    """It was confirmed of one version, and a person has published another since: what is in that, nobody looked at."""
+    kept = _opened(store)
+    good = kept.publish(write_parquet(generate(12_000, seed=3), tmp_path / "good", parts=1)).version
+    judge(ledger, "dataset:transactions", good)
+    bad = kept.publish(write_parquet(_spoilt(0.02), tmp_path / "bad", parts=1)).version
+    _current(kept, _spoilt(), tmp_path / "theirs")
+    incident = opened(ledger, "dataset:transactions", Category.data)
+    seen = Verdict(health=Health.unhealthy, why="seen", evidence={"version": bad, "late": False})
+    ledger.append(
+        Checked(phase="confirm", verdict=seen), actor="test", incident=incident, subject="dataset:transactions"
+    )
+    outcome = run(data, incident)
+    assert outcome.status is Status.resolved, outcome.why
+    assert [attempt.plan.action for attempt in find(ledger, incident).attempts] == ["rollback_dataset"]
+    assert (kept.current().version, len(kept.versions())) == (good, 3)
 
 
 def test_no_row_is_on_neither_side(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ def suite():
     ])
 """
 
+#: Where the dataset is put into the playbook, and what is put there.
+LABELLED = "  labelled_transactions:  #"
+COMPARED = '  compared: {{store: "${{LASTGOOD_STORE}}/compared", suite: compared{}}}\n'
+
 
 class Versions:
     """A dataset in a folder, and versions of it, one a day."""
@@ -47,12 +51,18 @@ class Versions:
     def __init__(self, store: DatasetStore, folder: Path, ledger: Ledger) -> None:
         self.store, self.folder, self.ledger, self.made = store, folder, ledger, 0
 
-    def publish(self, mean: float, age_hours: float = 1, good: bool = False) -> str:
+    def lose(self, version: str) -> None:
+        """Take its one object away, as a clean-up that goes too far does."""
+        [gone] = self.store.manifest(version).model_dump()["objects"]
+        (self.folder / "store" / "compared" / "objects" / gone["sha256"]).unlink()
+
+    def publish(self, mean: float, age_hours: float = 1, good: bool = False, nulls: int = 0) -> str:
         """Publish rows around that mean, make them current, and where they are good, put that on the record."""
         self.made += 1
         rng, file = np.random.default_rng(self.made), self.folder / f"{self.made}.parquet"
         time = pa.array([now() - timedelta(hours=age_hours)] * 2_000, pa.timestamp("us", tz="UTC"))
-        pq.write_table(pa.table({"id": range(2_000), "x": rng.normal(mean, 1, 2_000), "time": time}), file)
+        values = [*rng.normal(mean, 1, 2_000 - nulls), *[None] * nulls]
+        pq.write_table(pa.table({"id": range(2_000), "x": values, "time": time}), file)
         at = datetime(2026, 11, self.made, tzinfo=UTC)
         version = self.store.publish([file], at=at).version
         before = self.store.current() if self.made > 1 else None
@@ -68,8 +78,7 @@ def versions(
 ) -> Iterator[Versions]:
     """A declared dataset, whose suite looks for drift and at how fresh it is."""
     monkeypatch.setenv("LASTGOOD_STORE", f"file://{tmp_path}/store")
-    labelled = "  labelled_transactions:  #"
-    change_playbook(labelled, '  compared: {store: "${LASTGOOD_STORE}/compared", suite: compared}\n' + labelled)
+    change_playbook(LABELLED, COMPARED.format("") + LABELLED)
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / "compared.py").write_text(SUITE)
     monkeypatch.setattr(expectations, "__path__", [*expectations.__path__, str(tmp_path / "suites")])
@@ -122,15 +131,59 @@ def test_a_reference_is_made_once(versions: Versions, monkeypatch: pytest.Monkey
     assert references.reference("compared", good, {"x"}) is None
 
 
-def test_a_reference_that_cannot_be_read_tells_nothing(versions: Versions, tmp_path: Path) -> None:
-    """There is one and its object is gone: that is no first run, and no failure of the data either."""
-    versions.publish(0, good=True)
+def test_where_the_reference_cannot_be_read_an_older_one_is_taken(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its object is gone, and the next older version that was verified good takes its place: so many, and no more."""
+    oldest = versions.publish(0, good=True)
+    gone = [versions.publish(0, good=True) for _ in range(4)]
+    for version in gone:
+        versions.lose(version)
+    versions.publish(9)
+    assert look().verdict.health is Health.unhealthy
+    assert f"against {oldest}" in look().verdict.why
+    versions.lose(versions.publish(0, good=True))
+    versions.publish(9)
+    tried, fetch = list[str](), type(versions.store).fetch
+
+    def counting(store: DatasetStore, version: str, into: Path) -> list[Path]:
+        tried.append(version)
+        return fetch(store, version, into)
+
+    monkeypatch.setattr(type(versions.store), "fetch", counting)
+    assert look().verdict.health is Health.inconclusive
+    assert len(tried) == 6, "itself, and five to compare with"
+    assert oldest not in tried
+
+
+def test_where_no_reference_can_be_read_the_rest_still_counts(versions: Versions) -> None:
+    """It is no first run: what compares has no answer, what is met is met, and what is bad is bad."""
+    gone = [versions.publish(0, good=True) for _ in range(2)]
+    for version in gone:
+        versions.lose(version)
     versions.publish(0)
-    [gone] = versions.store.manifest(versions.store.versions()[0]).model_dump()["objects"]
-    (tmp_path / "store" / "compared" / "objects" / gone["sha256"]).unlink()
     found = look().verdict
     assert found.health is Health.inconclusive
-    assert "which it is compared with, can't be read" in found.why
+    assert f"{gone[1]}, which it is compared with, can't be read, nor can older ones" in found.why
+    assert "could not evaluate x: " in found.why
+    versions.publish(0, nulls=1)
+    bad = look().verdict
+    assert bad.health is Health.unhealthy
+    assert "null" in bad.why
+
+
+def test_a_reference_that_cannot_be_read_holds_up_no_rollback(
+    versions: Versions, prefect_server: object, mlflow_server: object
+) -> None:
+    """The version to go back to passed an older suite, and what it was compared with is gone: an older one will do."""
+    versions.publish(0, good=True)
+    lost = versions.publish(0, good=True)
+    good = versions.publish(0, good=True)
+    versions.lose(lost)
+    versions.publish(9)
+    outcome = run(data, opened(versions.ledger, "dataset:compared", Category.data))
+    assert outcome.status is Status.resolved, outcome.why
+    assert versions.store.current().version == good
 
 
 def test_a_verdict_against_what_turned_out_bad_is_asked_for_again(versions: Versions) -> None:
@@ -163,6 +216,21 @@ def test_what_is_late_is_not_called_bad(versions: Versions, prefect_server: obje
     assert {"judged", "applying", "traced"}.isdisjoint(kinds(versions.ledger, incident))
 
 
+def test_what_is_late_is_frozen_where_the_playbook_says_so(
+    versions: Versions, change_playbook: ChangePlaybook, prefect_server: object, mlflow_server: object
+) -> None:
+    """To freeze comes before to say that it is only late: until it is thawed nothing else changes it either."""
+    change_playbook(LABELLED, COMPARED.format(", when_bad: freeze") + LABELLED)
+    current = versions.publish(0, age_hours=30)
+    incident = opened(versions.ledger, "dataset:compared", Category.data)
+    outcome = run(data, incident)
+    assert outcome.status is Status.escalated
+    assert "dataset:compared is frozen" in outcome.why
+    assert "30.0 hours old" in outcome.why
+    assert "froze" in kinds(versions.ledger, incident)
+    assert versions.store.current().version == current
+
+
 def test_a_rollback_of_drift_is_not_held_up_by_age(
     versions: Versions, prefect_server: object, mlflow_server: object
 ) -> None:
@@ -170,6 +238,20 @@ def test_a_rollback_of_drift_is_not_held_up_by_age(
     versions.publish(0, age_hours=60, good=True)
     good = versions.publish(0, age_hours=30, good=True)
     versions.publish(7)
+    outcome = run(data, opened(versions.ledger, "dataset:compared", Category.data))
+    assert outcome.status is Status.resolved, outcome.why
+    assert versions.store.current().version == good
+
+
+def test_a_time_of_the_future_is_wrong_in_any_version(
+    versions: Versions, prefect_server: object, mlflow_server: object
+) -> None:
+    """It was called good by a suite that asked for less: by its name it is unhealthy, and it is not gone back to."""
+    good = versions.publish(0, age_hours=60, good=True)
+    future = versions.publish(0, age_hours=-5, good=True)
+    versions.publish(7)
+    assert look(good).verdict.health is Health.healthy, "how old it is says nothing against it"
+    assert "ahead of the clock" in look(future).verdict.why
     outcome = run(data, opened(versions.ledger, "dataset:compared", Category.data))
     assert outcome.status is Status.resolved, outcome.why
     assert versions.store.current().version == good

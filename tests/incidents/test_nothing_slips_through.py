@@ -131,7 +131,7 @@ HOW = st.sampled_from(["at once", "at once", "at once", "later", "slowly"])
 PEOPLE = st.sampled_from(["anna", "Anna ", "ben", OPENER])
 HAPPENS = st.sampled_from(
     [
-        *(("wait", seconds) for seconds in (50, 130, 1100, 4000)),
+        *(("wait", seconds) for seconds in (0, 50, 130, 1100, 4000)),
         *(("move", which) for which in (0, 0, 1)),
         *(("worsen", slot, severity) for slot in SLOTS for severity in (Severity.high, Severity.critical)),
         *(("pause", stop) for stop in (True, False, False)),
@@ -139,6 +139,8 @@ HAPPENS = st.sampled_from(
         *(("decide", frozen, "") for frozen in (Mode.ask, Mode.never)),
     ]
 )
+#: After this a yes is no yes any more.
+SPOILS = st.sampled_from([("worsen", "a", Severity.high), ("move", 0), ("move", 1), ("wait", 1100), ("pause", True)])
 
 
 class Story(RuleBasedStateMachine):
@@ -328,35 +330,30 @@ class Story(RuleBasedStateMachine):
         once: Any = SimpleNamespace(wait=lambda _: next(waits))
         leases._renew(self.ledger, self.held(run), LEASE, once)
 
-    @precondition(lambda self: self.asleep)
-    @rule(which=WHICH)
-    def overtake(self, which: str) -> None:
-        """The lease runs out, and another takes it while the first sleeps."""
-        self.wait(130)
-        self.rush(which, Runs, "slowly")
-
-    @precondition(lambda self: self.asleep)
-    @rule(which=ANY)
-    def oversleep(self, which: int) -> None:
-        """The lease runs out, nobody else takes it, and whoever slept goes on."""
-        self.wait(130)
-        self.wake_up(which)
+    @rule(first=WHICH, seconds=st.sampled_from([50, 130]), others=st.lists(WHICH, max_size=1))
+    def doze(self, first: str, seconds: int, others: list[str]) -> None:
+        """Whoever holds the lease sleeps, in time or too long; maybe another tries to take it; and all go on."""
+        self.rush(first, Runs, "slowly")
+        self.wait(seconds)
+        for other in others:
+            self.rush(other, Runs, "slowly")
+        while self.asleep:
+            self.wake_up(0)
 
     # What people do.
 
-    @rule(how=HOW)
-    def agree_and_worsen(self, how: str) -> None:
-        """People say yes, it gets worse though no more gates ask, and what they said yes to is carried out unseen."""
-        self.ask_and_agree("a", Asks, ("worsen", "a", Severity.high), True, how)
+    @rule(meanwhile=SPOILS)
+    def agree_in_vain(self, meanwhile: Any) -> None:
+        """People say yes, it counts no longer, though maybe no more gates ask, and it is carried out unseen."""
+        self.ask_and_agree("a", Asks, meanwhile, True, "at once")
 
-    @rule(which=WHICH, kind=KIND, meanwhile=st.none() | HAPPENS, rush=st.booleans(), how=HOW)
+    @rule(which=WHICH, kind=KIND, meanwhile=HAPPENS, rush=st.booleans(), how=HOW)
     def ask_and_agree(self, which: str, kind: type[Runs], meanwhile: Any, rush: bool, how: str) -> None:
-        """People are asked, and enough say yes; then maybe something happens, and it is carried out."""
+        """People are asked, and enough say yes; then something happens, and it is carried out."""
         self.enter(which, kind, "later")
         for who in (OPENER, "anna", "ben"):
             self.answer(which, who, yes=True)
-        if meanwhile:
-            self.happen(meanwhile)
+        self.happen(meanwhile)
         (self.rush if rush else self.enter)(which, kind, how)
 
     @rule(which=WHICH, who=PEOPLE, yes=st.sampled_from([True, True, True, False]))

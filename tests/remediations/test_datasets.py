@@ -437,3 +437,14 @@ def test_a_move_costs_the_same_whatever_the_size(s3_prefix: str, tmp_path: Path)
         at = to
         assert len(sent) == 3
     clients.s3.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://anna:hunter2@bucket/prefix", "dvc+https://anna:hunter2@host/a.git#main:x.dvc", "x://hunter2@host"]
+)
+def test_a_password_in_an_address_is_not_repeated(uri: str) -> None:
+    """What is refused names the address without who it is for."""
+    with pytest.raises(ValueError, match="this is ") as refused:
+        open_store(uri, "transactions")
+    assert "hunter2" not in str(refused.value)
+    assert "//***@" in str(refused.value)

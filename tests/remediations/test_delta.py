@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, PostCommitHookProperties, write_deltalake
 from hypothesis import settings
 from hypothesis.stateful import initialize, rule
 from pyroaring import BitMap
@@ -85,6 +85,23 @@ def test_rows_appended_by_a_writer_who_is_faster_are_a_conflict(kit: DeltaKit, m
         store.move(before.successor(version, by="INC-1"), expect=before)
     assert kit.read() == {1, 2}
     assert DeltaTable(kit.table).version() == 1
+
+
+@pytest.mark.parametrize("same_rows", [False, True])
+def test_a_move_makes_no_checkpoint_and_cleans_nothing_up(kit: DeltaKit, same_rows: bool) -> None:
+    """The table asks for a checkpoint after each commit and for no old log: a move adds one commit, and no more."""
+    greedy = {"delta.checkpointInterval": "1", "delta.logRetentionDuration": "interval 0 days"}
+    nothing = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+    kit.write(1)
+    DeltaTable(kit.table).alter.set_table_properties(greedy, post_commithook_properties=nothing)
+    first = kit.store().current().version
+    write_deltalake(kit.table, table(2), mode="overwrite", partition_by=["part"], post_commithook_properties=nothing)
+    log, before = Path(kit.table) / "_delta_log", kit.store().current()
+    kept = {file.name for file in log.iterdir()}
+    assert len(kept) == 3, "so far nothing was cleaned up"
+    wanted = before.version if same_rows else first
+    kit.store().move(before.successor(wanted, by="INC-1"), expect=before)
+    assert {file.name for file in log.iterdir()} == kept | {f"{3:020}.json"}
 
 
 def test_a_version_that_was_brought_back_outlives_its_log(kit: DeltaKit, tmp_path: Path) -> None:
