@@ -201,6 +201,9 @@ class Story(RuleBasedStateMachine):
         else:
             expected = self.plain.outcome(run.trouble, wanted(run.plan), person, self.clock.time)
             assert expected in self.asked(run)
+            before = run.trouble.questions.get(kind.name())
+            if before is not None and before.wanted != wanted(run.plan):  # planned anew it is not the same: void
+                del run.trouble.questions[kind.name()]
             if expected != "let through":
                 return self.close(run.trouble) if expected != "people are asked" else None
         return self.carry_out(run, how)
@@ -355,6 +358,20 @@ class Story(RuleBasedStateMachine):
             self.answer(which, who, yes=True)
         self.happen(meanwhile)
         (self.rush if rush else self.enter)(which, kind, how)
+
+    @rule(kind=KIND)
+    def forbid_and_defy(self, kind: type[Runs]) -> None:
+        """The team forbids an action for a while, and a person runs it by hand all the same."""
+        self.decide(Mode.run, kind.name())
+        self.enter("a", kind, "at once", "carl")
+        self.decide(Mode.run, "")
+
+    @rule(how=HOW)
+    def refuse_and_ask_again(self, how: str) -> None:
+        """Somebody says no, and another incident is about to do the same."""
+        self.enter("a", Asks, "later")
+        self.answer("a", "anna", yes=False)
+        self.enter("a", Asks, how)
 
     @rule(which=WHICH, who=PEOPLE, yes=st.sampled_from([True, True, True, False]))
     def answer(self, which: str, who: str, yes: bool) -> None:
