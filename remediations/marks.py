@@ -143,7 +143,6 @@ class LakeFSMarks:
         """Write it where nothing stands; what stands is left."""
         if self.read(version) is None:
             name = self._tag(version).replace(".", "_")
-            self.branch.drop(name)
             made = self.branch.branch_off(name, self.branch.head())
             commit = made.commit(f"Quarantine {version}", {"lastgood": text}, empty=True)
             self.branch.tag(self._tag(version), commit.id)

@@ -85,8 +85,8 @@ class LakeFSStore(HeadStore[History]):
             raise ValueError("the time of a version in lakeFS is that of its commit")
         refuse_twins(files)
         head, nonce = self.branch.head(), secrets.token_hex(16)
-        with self._aside(nonce, head) as made:
-            new = {file.name for file in files}
+        with self._tidied(nonce):
+            made, new = self.branch.branch_off(self._own(nonce), head), {file.name for file in files}
             made.delete([one.path for one in made.objects(head) if one.path not in new])
             stored = side_by_side(made.upload, files)
             self._land(made, head, nonce, f"Publish {self.name}", Note(digest=digest_of(stored)))
@@ -95,12 +95,12 @@ class LakeFSStore(HeadStore[History]):
     def move(self, to: Pointer, expect: Pointer | None) -> None:
         """As every ``HeadStore``; a mixture that a move of ours left when it was killed is taken back first."""
         self._settle()
-        try:
-            super().move(to, expect)
-        except Conflict:
-            self._settle()  # the merge may have landed although its answer was lost
-            raise
-        self._drop(to.nonce)  # what a process that was killed left behind
+        with self._tidied(to.nonce):
+            try:
+                super().move(to, expect)
+            except Conflict:
+                self._settle()  # the merge may have landed although its answer was lost
+                raise
 
     def fetch(self, version: str, into: Path) -> list[Path]:
         """Download the objects, and check the size of each, and its MD5 where that is what lakeFS has."""
@@ -151,12 +151,11 @@ class LakeFSStore(HeadStore[History]):
         objects = self.branch.objects(wanted.commit)
         if missing := self._gone(wanted.commit, objects):
             raise Damaged(f"{self}: {len(missing)} objects of {to.version} are gone, {missing[0]} for one")
-        with self._aside(to.nonce, seen.head) as made:
-            now = set(made.objects(seen.head))
-            made.delete(sorted({one.path for one in now} - {one.path for one in objects}))
-            side_by_side(lambda one: made.copy(one.path, wanted.commit), [one for one in objects if one not in now])
-            message = f"Bring {self.name} back to {to.version}: {to.moved_by}"
-            self._land(made, seen.head, to.nonce, message, Note(digest=wanted.digest, pointer=to))
+        made, now = self.branch.branch_off(self._own(to.nonce), seen.head), set(self.branch.objects(seen.head))
+        made.delete(sorted({one.path for one in now} - {one.path for one in objects}))
+        side_by_side(lambda one: made.copy(one.path, wanted.commit), [one for one in objects if one not in now])
+        message = f"Bring {self.name} back to {to.version}: {to.moved_by}"
+        self._land(made, seen.head, to.nonce, message, Note(digest=wanted.digest, pointer=to))
 
     def _land(self, made: LakeFSBranch, head: str, nonce: str, message: str, note: Note) -> None:
         """Commit what was made aside, see that it is right, merge it, and see that the branch has just that."""
@@ -180,12 +179,10 @@ class LakeFSStore(HeadStore[History]):
         self.branch.revert(commit, message, Note().beside(self.branch.prefix))
 
     @contextlib.contextmanager
-    def _aside(self, nonce: str, head: str) -> Iterator[LakeFSBranch]:
-        """A branch of our own that begins at ``head``; it goes again, unless the process is killed."""
-        self._drop(nonce)
-        made = self.branch.branch_off(self._own(nonce), head)
+    def _tidied(self, nonce: str) -> Iterator[None]:
+        """At the end the branch of our own goes, if there is one; where the process is killed, the next time."""
         try:
-            yield made
+            yield
         except Exception:
             self._drop(nonce)
             raise

@@ -98,8 +98,15 @@ class LakeFSBranch:
         return True
 
     def branch_off(self, name: str, ref: str) -> LakeFSBranch:
-        """A new branch that begins at ``ref``."""
-        self._ask("POST", "branches", json={"name": name, "source": ref})
+        """A new branch that begins at ``ref``; what a process that was killed left of it goes."""
+        body = {"name": name, "source": ref}
+        try:
+            self._ask("POST", "branches", json=body)
+        except Refused as no:
+            if no.status != httpx.codes.CONFLICT:
+                raise
+            self.drop(name)
+            self._ask("POST", "branches", json=body)
         return LakeFSBranch(self.server, self.repository, name, self.prefix)
 
     def drop(self, name: str) -> None:

@@ -78,10 +78,21 @@ class Api:
         told = {"id": name, "default_branch": default, "storage_namespace": asked.sent["storage_namespace"]}
         return 201, {**told, "creation_date": made.commit_of(default).at}
 
+    def delete_repository(self, asked: Asked) -> tuple[int, Any]:
+        """What the storage has stays there, as in lakeFS."""
+        self._of(asked)
+        del self.repositories[asked.given["repository"]]
+        return 204, None
+
     def get_branch(self, asked: Asked) -> tuple[int, Any]:
         """Where it is."""
         name = asked.given["branch"]
         return 200, {"id": name, "commit_id": self._of(asked).branch(name).at}
+
+    def list_branches(self, asked: Asked) -> tuple[int, Any]:
+        """A page of them."""
+        found = sorted(self._of(asked).branches.items())
+        return 200, _page([{"id": name, "commit_id": branch.at} for name, branch in found], "id", asked)
 
     def create_branch(self, asked: Asked) -> tuple[int, Any]:
         """Where another ref is."""

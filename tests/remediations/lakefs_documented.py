@@ -16,13 +16,15 @@ BASE = "/api/v1"
 #: What of a query is not text.
 TYPES: dict[str, Callable[[str], object]] = {
     "amount": int,
-    "first_parent": lambda text: text == "true",
-    "user_metadata": lambda text: text == "true",
+    "first_parent": lambda text: text.lower() == "true",
+    "user_metadata": lambda text: text.lower() == "true",
 }
 #: Method, path, the vendor's name of the operation, and what its client calls the body.
 ROUTES = (
     ("POST", "", "create_repository", "repository_creation"),
+    ("DELETE", "/{repository}", "delete_repository", ""),
     ("GET", "/{repository}/branches/{branch}", "get_branch", ""),
+    ("GET", "/{repository}/branches", "list_branches", ""),
     ("POST", "/{repository}/branches", "create_branch", "branch_creation"),
     ("DELETE", "/{repository}/branches/{branch}", "delete_branch", ""),
     ("GET", "/{repository}/refs/{ref}/commits", "log_commits", ""),

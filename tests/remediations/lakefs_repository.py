@@ -79,7 +79,7 @@ class Repository:
         self.commits: dict[str, Commit] = {}
         self.branches: dict[str, Branch] = {}
         self.tags: dict[str, str] = {}
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.branches[default] = Branch(self._add(Commit({}, (), "Repository created", {})))
 
     def branch(self, name: str) -> Branch:

@@ -394,6 +394,11 @@ class LakeFSKit(Kit):
             where = {"name": self.repository, "storage_namespace": f"local://{self.repository}"}
             self.client.repositories_api.create_repository({**where, "default_branch": self.branch})
 
+    def delete(self) -> None:
+        """Have no repository."""
+        self.prepare()
+        self.client.repositories_api.delete_repository(self.repository)
+
     def head(self) -> str:
         """The commit that the branch is at."""
         return str(self.client.branches_api.get_branch(self.repository, self.branch).commit_id)
@@ -403,8 +408,22 @@ class LakeFSKit(Kit):
         self.client.objects_api.upload_object(self.repository, self.branch, path, content=body)
 
     def commit(self, message: str) -> None:
-        """Commit what was uploaded."""
+        """Commit what was uploaded or deleted."""
         self.client.commits_api.commit(self.repository, self.branch, {"message": message})
+
+    def state(self) -> dict[str, bytes]:
+        """Each object under the prefix."""
+        places = self.objects(self.branch).items()
+        return {path: Path(place.removeprefix("local://")).read_bytes() for path, place in places}
+
+    def log(self) -> list[str]:
+        """The ids of what the branch was at, newest first."""
+        found = self.client.refs_api.log_commits(self.repository, self.branch, first_parent=True, amount=1000)
+        return [one.id for one in found.results]
+
+    def branches(self) -> list[str]:
+        """What they are called."""
+        return [one.id for one in self.client.branches_api.list_branches(self.repository).results]
 
     def write(self, number: int) -> None:
         """As ``lakectl fs upload`` and ``lakectl commit``."""

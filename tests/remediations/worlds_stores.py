@@ -72,5 +72,11 @@ class LakeFSWorld(StoreWorld):
     kit = LakeFSKit
     needs = LakeFSKit.needs
 
+    def build(self) -> RollbackDataset:
+        """In a repository without a past."""
+        assert isinstance(self.place, LakeFSKit)
+        self.place.delete()
+        return super().build()
+
 
 STORES: tuple[type[World], ...] = (DeltaWorld, IcebergWorld, DvcWorld, LakeFSWorld)
