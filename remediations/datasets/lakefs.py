@@ -11,8 +11,8 @@ at; it is seen to be right there, and then merged, in one step for readers, and 
   and lakeFS refuses the merge; so it does where the branch has changes that are not committed. Every move also writes
   ``PREFIX.lastgood/current``, so that of two of our own moves one is refused.
 - The window that stays: a commit between look and merge that changes only other paths under the prefix is merged with
-  ours, and readers get a mixture of both. Our commit tells which digest it is meant to leave, so that is seen at once,
-  or by the next move where the process was killed: our commit is reverted by one more, theirs stays, it is a conflict.
+  ours, and readers get a mixture of both. Our commit tells what it is meant to come after and to leave, so that is seen
+  at once, or by the next move where the process was killed: it is reverted by one more, theirs stays, it is a conflict.
   Where they changed the same paths once more before that, it can't be reverted: a conflict for a person to look at.
 
 Source: api/swagger.yml, and Merge and Revert in pkg/graveler/graveler.go, of treeverse/lakeFS.
@@ -84,12 +84,13 @@ class LakeFSStore(HeadStore[History]):
         if at is not None:
             raise ValueError("the time of a version in lakeFS is that of its commit")
         refuse_twins(files)
-        head, nonce = self.branch.head(), secrets.token_hex(16)
+        seen, nonce = self._history(), secrets.token_hex(16)
         with self._tidied(nonce):
-            made, new = self.branch.branch_off(self._own(nonce), head), {file.name for file in files}
-            made.delete([one.path for one in made.objects(head) if one.path not in new])
+            made, new = self.branch.branch_off(self._own(nonce), seen.head), {file.name for file in files}
+            made.delete([one.path for one in made.objects(seen.head) if one.path not in new])
             stored = side_by_side(made.upload, files)
-            self._land(made, head, nonce, f"Publish {self.name}", Note(digest=digest_of(stored)))
+            note = Note(on=seen.top, digest=digest_of(stored))
+            self._land(made, seen.head, nonce, f"Publish {self.name}", note)
         return self.manifest(self.current().version)
 
     def move(self, to: Pointer, expect: Pointer | None) -> None:
@@ -155,7 +156,7 @@ class LakeFSStore(HeadStore[History]):
         made.delete(sorted({one.path for one in now} - {one.path for one in objects}))
         side_by_side(lambda one: made.copy(one.path, wanted.commit), [one for one in objects if one not in now])
         message = f"Bring {self.name} back to {to.version}: {to.moved_by}"
-        self._land(made, seen.head, to.nonce, message, Note(digest=wanted.digest, pointer=to))
+        self._land(made, seen.head, to.nonce, message, Note(on=seen.top, digest=wanted.digest, pointer=to))
 
     def _land(self, made: LakeFSBranch, head: str, nonce: str, message: str, note: Note) -> None:
         """Commit what was made aside, see that it is right, merge it, and see that the branch has just that."""

@@ -21,8 +21,11 @@ NOTHING = digest([])
 class Note(Frozen):
     """What a commit of ours says of itself in its metadata."""
 
-    #: Of what it was to leave under the prefix; None: it took another of ours back.
-    digest: str | None = None
+    #: The change that it was to come right after, by its commit, empty where it was to be the first; None: it only took
+    #: another of ours back.
+    on: str | None = None
+    #: Of what it was to leave under the prefix.
+    digest: str = NOTHING
     #: None: it set none.
     pointer: Pointer | None = None
 
@@ -45,6 +48,8 @@ class Change(NamedTuple):
     digest: str
     #: The commit with which the branch first had that content.
     first: Commit
+    #: The commit of the change before it; empty where it is the first.
+    on: str
     note: Note | None
 
     @property
@@ -54,8 +59,9 @@ class Change(NamedTuple):
 
     @property
     def mixed(self) -> bool:
-        """Whether it is ours, and left something else than it was to leave."""
-        return self.note is not None and self.note.digest not in (None, self.digest)
+        """Whether it is ours, and somebody's change is between it and what was looked at, or in what it left."""
+        note = self.note
+        return note is not None and note.on is not None and (note.on, note.digest) != (self.on, self.digest)
 
 
 class History(NamedTuple):
@@ -69,6 +75,11 @@ class History(NamedTuple):
     def newest(self) -> Change | None:
         """The last change; None: there is nothing under the prefix, and there never was."""
         return self.changes[-1] if self.changes else None
+
+    @property
+    def top(self) -> str:
+        """The commit of the last change; empty where there is none."""
+        return self.changes[-1].commit.id if self.changes else ""
 
     def find(self, version: str) -> Change | None:
         """A change that left that version; None: the branch never had it."""
@@ -93,6 +104,7 @@ def history(branch: LakeFSBranch, head: str) -> History:
     for commit in log:
         note, whole = Note.of(commit.metadata, branch.prefix), known[commit.content]
         if whole != before or note:
-            found.append(Change(commit, whole, first.setdefault(whole, commit), note))
+            on = found[-1].commit.id if found else ""
+            found.append(Change(commit, whole, first.setdefault(whole, commit), on, note))
         before = whole
     return History(head, found)

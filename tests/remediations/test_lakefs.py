@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from incidents.playbook import LakeFSServer, playbook
@@ -80,7 +80,9 @@ def just_before(name: str, *acts: Callable[[], object]) -> Iterator[None]:
         yield
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
+@example(theirs={"d": b"3"}, moment="merge")  # a path of its own
+@example(theirs={"c": None}, moment="merge")  # what we do as well
 @given(
     theirs=st.dictionaries(st.sampled_from("abcd"), st.sampled_from([b"1", b"2", b"3", None]), min_size=1),
     moment=st.sampled_from(["branch_off", "copy", "merge"]),
