@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from incidents.redaction import redact
 from remediations.datasets.base import DatasetStore
 
 __all__ = ["DatasetStore", "open_store"]
@@ -73,8 +74,8 @@ def open_store(uri: str, name: str) -> DatasetStore:
 
 
 def _shown(uri: str) -> str:
-    """An address that is not understood, without what may be a password in it."""
-    return re.sub(r"(?s)\?.*", "?***", re.sub(r"(?s):.*@", ":***@", uri))
+    """An address without who it is for: that may be a password, and what is wrong with it is shown to everybody."""
+    return redact(re.sub(r"(?s)\?.*", "?***", re.sub(r"(?s)(?<=:)(//)?.*@", r"\1***@", uri)))
 
 
 def _is_inside(prefix: str) -> bool:
