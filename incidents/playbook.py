@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from incidents.assets import Disk, Pipeline, Service
+from incidents.assets import Disk, Pipeline, Service, Url
 from incidents.breach import Bucket, Evidence, IamUser, Input, ManagedSecret
 from incidents.limits import Approvals, Autonomy, Budget, Freeze, Limits
 from incidents.models import Alert, Category, Frozen, Mode, Risk, Severity
@@ -43,6 +43,18 @@ def _without_secrets(properties: dict[str, str]) -> dict[str, str]:
 
 #: What an Iceberg catalog is opened with: ``{type: rest, uri: "https://catalog"}``.
 CatalogProperties = Annotated[dict[str, str], AfterValidator(_without_secrets)]
+
+#: The name of an environment variable, not what it holds.
+EnvName = Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+
+
+class LakeFSServer(Frozen):
+    """Where a lakeFS server is. Its credentials are in the environment, by default where ``lakectl`` takes them."""
+
+    endpoint: Url = Field(description="`https://lakefs.example.org`, without /api/v1.")
+    access_key_env: EnvName = Field("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", description="The variable with the key's id.")
+    secret_key_env: EnvName = Field("LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY", description="The one with the key itself.")
+
 
 #: What a section does with an asset that was confirmed to be bad.
 WhenBad = Literal["roll_back", "freeze"]
@@ -264,6 +276,8 @@ class Playbook(Frozen):
     routes: tuple[Route, ...]
     #: Iceberg's catalogs: what pyiceberg is given to reach each, without secrets.
     catalogs: dict[Name, CatalogProperties] = Field(default_factory=dict)
+    #: lakeFS's servers, by the names that addresses of datasets give them.
+    lakefs: dict[Name, LakeFSServer] = Field(default_factory=dict)
     datasets: dict[Name, Dataset] = Field(default_factory=dict)
     models: dict[Name, Model] = Field(default_factory=dict)
     services: dict[Name, Service] = Field(default_factory=dict)
@@ -288,6 +302,9 @@ class Playbook(Frozen):
             _all_of(f"gates.{int(severity)}", row, Risk)
         for severity, names in self.tell.items():
             _known(f"tell.{int(severity)}", names, self.channels, "channels")
+        for name, dataset in self.datasets.items():
+            if dataset.store.startswith("lakefs:"):
+                _known(f"datasets.{name}", (urlsplit(dataset.store).netloc.rpartition("@")[2],), self.lakefs, "lakefs")
         for name, model in self.models.items():
             sample = (model.health.dataset,) if isinstance(model.health, Sample) else ()
             _known(f"models.{name}", (*model.learns_from, *sample), self.datasets, "datasets")

@@ -6,6 +6,7 @@ lastgood never holds them.
 
 from __future__ import annotations
 
+import os
 import threading
 from datetime import datetime
 from functools import cache
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from incidents.playbook import playbook
+from remediations.base import RemediationError
 
 if TYPE_CHECKING:
     import boto3
@@ -174,3 +176,29 @@ def registry() -> Any:
 def http() -> httpx.Client:
     """A client for model services: short time limits, and no redirects to somewhere else."""
     return httpx.Client(timeout=httpx.Timeout(10, connect=2), follow_redirects=False)
+
+
+@cache
+def lakefs(name: str) -> httpx.Client:
+    """A client of the lakeFS server that the playbook calls ``name``, made once, for paths below ``/api/v1/``.
+
+    Raises:
+        RemediationError: the playbook does not name the server, or the environment has no credentials for it.
+    """
+    server = playbook().lakefs.get(name)
+    if server is None:
+        raise RemediationError(
+            f"the playbook has no lakeFS server {name}: lakefs: {{{name}: {{endpoint: https://...}}}}"
+        )
+    key, secret = (os.environ.get(one, "") for one in (server.access_key_env, server.secret_key_env))
+    if not (key and secret):
+        raise RemediationError(
+            f"no credentials for the lakeFS server {name}: set {server.access_key_env} and {server.secret_key_env}"
+        )
+    return httpx.Client(
+        base_url=f"{server.endpoint.rstrip('/').removesuffix('/api/v1')}/api/v1/",
+        auth=(key, secret),
+        timeout=httpx.Timeout(60, connect=5),
+        limits=httpx.Limits(max_connections=S3_THREADS),
+        follow_redirects=False,
+    )

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
+from incidents.models import digest
 from remediations import clients
 from remediations.datasets import open_store
 from remediations.datasets.dvc import DvcStore
 from remediations.datasets.git_branch import GitBranch
+from remediations.datasets.lakefs import LakeFSStore
+from remediations.datasets.lakefs_branch import LakeFSBranch
 from remediations.datasets.s3_files import TAKEN, status
 
 
@@ -125,12 +128,44 @@ class GitMarks:
             self.git.drop_note(f"refs/lastgood/quarantine/{version}")
 
 
+class LakeFSMarks:
+    """Tags of the repository, one a version, each at a commit whose metadata has the text; no branch has the commit."""
+
+    def __init__(self, branch: LakeFSBranch) -> None:
+        self.branch = branch
+
+    def read(self, version: str) -> str | None:
+        """What stands beside a version; None: nothing."""
+        found = self.branch.tagged(self._tag(version))
+        return None if found is None else found.metadata.get("lastgood", "")
+
+    def put(self, version: str, text: str) -> None:
+        """Write it where nothing stands; what stands is left."""
+        if self.read(version) is None:
+            name = self._tag(version).replace(".", "_")
+            made = self.branch.branch_off(name, self.branch.head())
+            commit = made.commit(f"Quarantine {version}", {"lastgood": text}, empty=True)
+            self.branch.tag(self._tag(version), commit.id)
+            self.branch.drop(name)
+
+    def remove(self, version: str) -> None:
+        """Take it away."""
+        self.branch.untag(self._tag(version))
+
+    def _tag(self, version: str) -> str:
+        return f"lastgood-quarantine-{digest([self.branch.branch, self.branch.prefix])[:12]}-{version}"
+
+
 def open_marks(store: str) -> Marks:
     """The marks of a dataset's store, as the playbook writes its address; touches nothing yet."""
     if store.startswith("dvc+"):
         found = open_store(store, "")
         assert isinstance(found, DvcStore)
         return GitMarks(found.git)
+    if store.startswith("lakefs:"):
+        found = open_store(store, "")
+        assert isinstance(found, LakeFSStore)
+        return LakeFSMarks(found.branch)
     parts = urlsplit(store)
     path = unquote(parts.path).strip("/")
     if parts.scheme == "file":

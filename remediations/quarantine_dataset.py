@@ -32,6 +32,7 @@ class QuarantineDataset(Containment):
         "s3:GetObject, s3:PutObject, s3:DeleteObject STORE/quarantine/*, or STORE.lastgood/quarantine/*",
         "iceberg: set properties of the table, for iceberg",
         "git: push to refs/lastgood/quarantine/*, for dvc",
+        "lakefs: ReadTag, CreateTag, DeleteTag, CreateBranch, DeleteBranch, CreateCommit",
     )
 
     dataset: str = Field(description="The dataset, as the playbook declares it.")

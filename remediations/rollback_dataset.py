@@ -33,6 +33,8 @@ class RollbackDataset(DatasetMove):
         "s3:PutObject STORE/_delta_log/*, for s3+delta",
         "iceberg: read the table's files, and commit to the table in its catalog, for iceberg",
         "git: push to the branch; s3:GetObject, s3:ListBucket of DVC's remote, for dvc",
+        "lakefs: ReadBranch, ReadCommit, ListObjects, ReadObject, WriteObject, DeleteObject, "
+        "CreateBranch, DeleteBranch, CreateCommit, RevertBranch",
     )
 
     to: str | None = Field(None, description="A version that was verified good. Empty: the newest of them.")

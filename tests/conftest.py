@@ -19,6 +19,7 @@ from demo import servers
 from demo.servers import Server
 from incidents import leases
 from remediations import clients
+from tests.remediations import lakefs_api
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,7 +77,7 @@ def _forget_clients() -> None:
 
     boto3.DEFAULT_SESSION = None
     s3 = (clients.s3, clients._s3_sessions, clients.s3_connections)
-    for made in (*s3, clients.aws, clients.registry):
+    for made in (*s3, clients.aws, clients.registry, clients.lakefs):
         made.cache_clear()
 
 
@@ -96,6 +97,18 @@ def servers_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def s3_server(servers_folder: Path) -> Iterator[Server]:
     """SeaweedFS; the environment points at it."""
     yield from running(servers.s3(servers_folder))
+
+
+@pytest.fixture(scope="session")
+def lakefs_server(servers_folder: Path) -> Iterator[str]:
+    """A stand-in for lakeFS; the environment points at it, as it does for lakeFS's own tools."""
+    with lakefs_api.served(servers_folder / "lakefs") as api, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAKECTL_SERVER_ENDPOINT_URL", api.url)
+        patch.setenv("LAKECTL_CREDENTIALS_ACCESS_KEY_ID", lakefs_api.KEY)
+        patch.setenv("LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY", lakefs_api.SECRET)
+        clients.lakefs.cache_clear()
+        yield api.url
+    clients.lakefs.cache_clear()
 
 
 @pytest.fixture

@@ -20,11 +20,14 @@ ADDRESSES = (
     "file+delta:///absolute/path",
     "iceberg://catalog/namespace.table",
     "dvc+https://host/repository.git#branch:path/to/data.dvc",
+    "lakefs://server/repository@branch/prefix",
 )
 
 _TABLE = re.compile(r"/[^/.\s]+(\.[^/.\s]+)+")
 #: A user may be named, for SSH; a password may not.
 _DVC = re.compile(r"dvc\+((?:https://|ssh://(?:[\w.-]+@)?|file:///)[^\s@?#]+)#([\w][\w./-]*):((?!/|\.\./)[^\s:]+\.dvc)")
+
+_LAKEFS = re.compile(r"lakefs://([A-Za-z0-9][\w.-]*)/([a-z0-9][a-z0-9-]{2,62})@(\w[-\w]*)/([^\s@?#]+)", re.ASCII)
 
 
 def open_store(uri: str, name: str) -> DatasetStore:
@@ -35,6 +38,7 @@ def open_store(uri: str, name: str) -> DatasetStore:
     ``s3+delta://bucket/prefix`` and ``file+delta:///absolute/path`` are Delta tables;
     ``iceberg://catalog/namespace.table`` is an Iceberg table in a catalog that the playbook describes.
     ``dvc+https://...``, ``dvc+ssh://...`` or ``dvc+file:///...`` is a Git repository, and a file that DVC wrote in it.
+    ``lakefs://server/repository@branch/prefix`` is what a branch in lakeFS has, at a server that the playbook declares.
 
     Raises:
         ValueError: the address has another scheme, or lacks a part; the message says which are understood.
@@ -43,6 +47,7 @@ def open_store(uri: str, name: str) -> DatasetStore:
     from remediations.datasets.directory import DirectoryStore
     from remediations.datasets.dvc import DvcStore
     from remediations.datasets.iceberg import IcebergStore
+    from remediations.datasets.lakefs import LakeFSStore
     from remediations.datasets.s3 import S3Store
     from remediations.datasets.versioned_prefix import VersionedPrefix
 
@@ -63,9 +68,15 @@ def open_store(uri: str, name: str) -> DatasetStore:
         return IcebergStore(name, catalog=parts.netloc, table=path.strip("/"))
     if repository := _DVC.fullmatch(uri):
         return DvcStore(name, url=repository[1], branch=repository[2], path=repository[3])
+    if (branch := _LAKEFS.fullmatch(uri)) and _is_inside(prefix := unquote(branch[4]).strip("/")):
+        return LakeFSStore(name, server=branch[1], repository=branch[2], branch=branch[3], prefix=prefix)
     raise ValueError(f"a dataset store is {', '.join(ADDRESSES)}, with nothing after it; this is {_shown(uri)!r}")
 
 
 def _shown(uri: str) -> str:
     """An address without who it is for: that may be a password, and what is wrong with it is shown to everybody."""
-    return redact(re.sub(r"//[^/@\s]*@", "//***@", uri))
+    return redact(re.sub(r"(?s)\?.*", "?***", re.sub(r"(?s)(?<=:)(//)?.*@", r"\1***@", uri)))
+
+
+def _is_inside(prefix: str) -> bool:
+    return all(part not in ("", ".", "..") for part in prefix.split("/"))

@@ -228,6 +228,21 @@ BROKEN = {
         "catalogs: {lake: {uri: 'postgresql://me:word@host/db'}}\ndatasets:\n  transactions",
         "catalogs.lake: uri holds a secret",
     ),
+    "a password in the address of a lakeFS server": (
+        "datasets:\n  transactions",
+        "lakefs: {lake: {endpoint: 'https://me:word@host'}}\ndatasets:\n  transactions",
+        "lakefs.lake.endpoint: String should match pattern",
+    ),
+    "a secret of a lakeFS server": (
+        "datasets:\n  transactions",
+        "lakefs: {lake: {endpoint: 'https://host', secret_key_env: 'wJalr/word'}}\ndatasets:\n  transactions",
+        "lakefs.lake.secret_key_env: String should match pattern",
+    ),
+    "a dataset at an unknown lakeFS server": (
+        "store: ${LASTGOOD_STORE:-s3://lastgood}/transactions",
+        "store: lakefs://me:word@pond/rows@main/data",
+        "datasets.transactions names pond, which lakefs does not declare",
+    ),
     "what is done with a bad dataset": ("suite: transactions", "when_bad: panic", "datasets.transactions.when_bad"),
     "a freeze without a zone": (
         "freeze: []",

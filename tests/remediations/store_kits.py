@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from demo import servers
-from incidents.playbook import playbook
+from incidents.playbook import LakeFSServer, playbook
 from remediations import clients
 from remediations.datasets import open_store
 from remediations.datasets.base import DatasetStore
@@ -52,10 +52,13 @@ class Kit(ABC):
 
     #: Catalogs that the playbook has to describe.
     catalogs: Mapping[str, dict[str, str]] = {}
+    #: Likewise lakeFS's servers.
+    lakefs: Mapping[str, LakeFSServer] = {}
 
     def store(self) -> DatasetStore:
         """The dataset there; a new one each time, which knows only what is stored."""
         playbook().catalogs.update(self.catalogs)
+        playbook().lakefs.update(self.lakefs)
         return open_store(self.address, "transactions")
 
     def prepare(self) -> None:  # noqa: B027  # most need nothing
@@ -358,10 +361,103 @@ class DvcKit(Kit):
         return "rows.parquet"
 
 
-KITS: tuple[type[Kit], ...] = (ManifestKit, DirectoryKit, PlainKeysKit, DeltaKit, DeltaInS3Kit, IcebergKit, DvcKit)
+class LakeFSKit(Kit):
+    """A branch in lakeFS, written and read with the vendor's client."""
+
+    kind = "lakefs"
+    needs: ClassVar[tuple[str, ...]] = ("lakefs_server",)
+    prefix = "data/transactions"
+
+    def __init__(self, folder: Path) -> None:
+        import lakefs_sdk.client
+
+        super().__init__(folder)
+        self.repository, self.branch = f"test-{secrets.token_hex(6)}", "main"
+        key, secret = (os.environ[f"LAKECTL_CREDENTIALS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+        endpoint = os.environ["LAKECTL_SERVER_ENDPOINT_URL"]
+        reached = lakefs_sdk.Configuration(host=f"{endpoint}/api/v1", username=key, password=secret)
+        self.lakefs = {"lake": LakeFSServer(endpoint=endpoint)}
+        self.client = lakefs_sdk.client.LakeFSClient(reached)
+
+    @property
+    def address(self) -> str:
+        """A prefix on a branch of a repository of its own."""
+        return f"lakefs://lake/{self.repository}@{self.branch}/{self.prefix}"
+
+    def prepare(self) -> None:
+        """The repository, empty."""
+        from lakefs_sdk.exceptions import NotFoundException
+
+        try:
+            self.head()
+        except NotFoundException:
+            where = {"name": self.repository, "storage_namespace": f"local://{self.repository}"}
+            self.client.repositories_api.create_repository({**where, "default_branch": self.branch})
+
+    def delete(self) -> None:
+        """Have no repository."""
+        self.prepare()
+        self.client.repositories_api.delete_repository(self.repository)
+
+    def head(self) -> str:
+        """The commit that the branch is at."""
+        return str(self.client.branches_api.get_branch(self.repository, self.branch).commit_id)
+
+    def put(self, path: str, body: bytes) -> None:
+        """Upload an object, by its whole path, and commit nothing."""
+        self.client.objects_api.upload_object(self.repository, self.branch, path, content=body)
+
+    def commit(self, message: str) -> None:
+        """Commit what was uploaded or deleted."""
+        self.client.commits_api.commit(self.repository, self.branch, {"message": message})
+
+    def state(self) -> dict[str, bytes]:
+        """Each object under the prefix."""
+        places = self.objects(self.branch).items()
+        return {path: Path(place.removeprefix("local://")).read_bytes() for path, place in places}
+
+    def log(self) -> list[str]:
+        """The ids of what the branch was at, newest first."""
+        found = self.client.refs_api.log_commits(self.repository, self.branch, first_parent=True, amount=1000)
+        return [one.id for one in found.results]
+
+    def branches(self) -> list[str]:
+        """What they are called."""
+        return [one.id for one in self.client.branches_api.list_branches(self.repository).results]
+
+    def write(self, number: int) -> None:
+        """As ``lakectl fs upload`` and ``lakectl commit``."""
+        self.prepare()
+        sink = pa.BufferOutputStream()
+        pq.write_table(table(number), sink)
+        self.put(f"{self.prefix}/rows.parquet", sink.getvalue().to_pybytes())
+        self.commit(f"Version {number}")
+
+    def objects(self, ref: str) -> dict[str, str]:
+        """What is under the prefix there, and where the storage has it."""
+        found = self.client.objects_api.list_objects(self.repository, ref, prefix=f"{self.prefix}/").results
+        return {one.path.removeprefix(f"{self.prefix}/"): one.physical_address for one in found}
+
+    def read(self) -> set[int]:
+        """Whoever reads the branch."""
+        bodies = [
+            self.client.objects_api.get_object(self.repository, self.branch, f"{self.prefix}/{path}")
+            for path in self.objects(self.branch)
+            if path.endswith(".parquet")
+        ]
+        return {number for body in bodies for number in pq.read_table(pa.BufferReader(body))["number"].to_pylist()}
+
+    def lose(self, version: str) -> str:
+        """As lakeFS's garbage collection does."""
+        commit = getattr(self.store().manifest(version), "commit")  # noqa: B009  # it is a version in lakeFS
+        path, place = next(iter(self.objects(commit).items()))
+        Path(place.removeprefix("local://")).unlink()
+        return path
+
 
 #: Stores whose pointer is the head of a format of its own, which other writers move without asking us.
-OF_OTHERS: tuple[type[Kit], ...] = (DeltaKit, DeltaInS3Kit, IcebergKit, DvcKit)
+OF_OTHERS: tuple[type[Kit], ...] = (DeltaKit, DeltaInS3Kit, IcebergKit, DvcKit, LakeFSKit)
+KITS: tuple[type[Kit], ...] = (ManifestKit, DirectoryKit, PlainKeysKit, *OF_OTHERS)
 
 
 def made(kit: type[Kit], request: pytest.FixtureRequest, folder: Path) -> Kit:

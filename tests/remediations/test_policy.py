@@ -45,7 +45,7 @@ from tests.remediations.contract import World
 from tests.remediations.worlds import WORLDS
 from tests.remediations.worlds_data import OTHER_EVIDENCE, RollbackPlainKeysWorld
 from tests.remediations.worlds_infrastructure import ScaleKubernetesWorld
-from tests.remediations.worlds_stores import DvcWorld, IcebergWorld
+from tests.remediations.worlds_stores import DvcWorld, IcebergWorld, LakeFSWorld
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,8 @@ IN_AWS = tuple(
     if world.action not in {FreeDisk, IsolateService, PromoteModel, QuarantineModel, RevertModel}
     if world
     not in {ScaleKubernetesWorld, worlds_security.DenyBucketAccessWorld}  # where there is a policy none is taken away
-    if world not in {IcebergWorld, DvcWorld}  # they reach S3 through a catalog's and DVC's own settings
+    # they reach S3 through a catalog's and DVC's own settings, and lakeFS is none of AWS
+    if world not in {IcebergWorld, DvcWorld, LakeFSWorld}
 )
 
 #: What the policies have that moto does not prove, and why. docs/actions.md names each.

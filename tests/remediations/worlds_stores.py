@@ -11,7 +11,7 @@ from incidents.ledger import Ledger
 from incidents.models import Health, Verdict
 from remediations import RollbackDataset
 from tests.remediations.contract import World
-from tests.remediations.store_kits import DeltaInS3Kit, DvcKit, IcebergKit, Kit
+from tests.remediations.store_kits import DeltaInS3Kit, DvcKit, IcebergKit, Kit, LakeFSKit
 
 
 class StoreWorld(World):
@@ -29,6 +29,7 @@ class StoreWorld(World):
         """A dataset in a place of this test alone."""
         book["datasets"] = {"transactions": {"store": self.place.address}}
         book["catalogs"] = dict(self.place.catalogs)
+        book["lakefs"] = {name: server.model_dump() for name, server in self.place.lakefs.items()}
 
     def build(self) -> RollbackDataset:
         """Written as a pipeline does."""
@@ -65,4 +66,17 @@ class DvcWorld(StoreWorld):
     kit = DvcKit
 
 
-STORES: tuple[type[World], ...] = (DeltaWorld, IcebergWorld, DvcWorld)
+class LakeFSWorld(StoreWorld):
+    """A branch in lakeFS."""
+
+    kit = LakeFSKit
+    needs = LakeFSKit.needs
+
+    def build(self) -> RollbackDataset:
+        """In a repository without a past."""
+        assert isinstance(self.place, LakeFSKit)
+        self.place.delete()
+        return super().build()
+
+
+STORES: tuple[type[World], ...] = (DeltaWorld, IcebergWorld, DvcWorld, LakeFSWorld)
