@@ -118,7 +118,7 @@ def _change(
     if what == "apply" and any(one.after == change.after for one in mine) and not _undone_since(mine, change):
         if change.target == ALIAS and died and not change.stale and _taken_back(past, change):
             found.gaps += 1
-        else:
+        elif not (_taken_back(past, change) and _decided_anew(mine, change, plan)):
             yield TWICE, f"{change.target}: -> {change.after} for the second time"
     if change.before not in {state(each, sides[done][0]) for done, each in fitting}:  # type: ignore[arg-type]  # one of two words
         last = next((one for one in reversed(past) if one.target == change.target and one.who != "person"), None)
@@ -132,6 +132,11 @@ def _taken_back(past: list[Change], change: Change) -> bool:
     """Whether a person has put the target back to where it was before our first change."""
     last = next((one for one in reversed(past) if one.target == change.target and one.who != "look"), None)
     return last is not None and (last.who, last.before, last.after) == ("person", change.after, change.before)
+
+
+def _decided_anew(mine: list[Change], change: Change, plan: Plan) -> bool:
+    """Whether it is by a plan that none of our changes to the same state was by: made where a person had left it."""
+    return not any(plan.hash in word for one in mine if one.after == change.after for word in one.intents)
 
 
 def _undone_since(mine: list[Change], change: Change) -> bool:
