@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import stamina
 
 from incidents.models import now
 from remediations import Remediation, RerunPreprocessing
@@ -36,18 +37,19 @@ class RerunPreprocessingWorld(DatasetWorld):
         """The deployment is of this test alone."""
         super().declare(book)
         self.prefect = httpx.Client(base_url=os.environ["PREFECT_API_URL"], timeout=60)
+        self.builds, self.waiting = 0, set[str]()
+        self.at_work, self.over = threading.Lock(), threading.Event()
+        self.worker = threading.Thread(target=self._work, daemon=True, name="another machine")
         flow = self._ask("flows/", name="preprocess")["id"]
         self.deployment = self._ask("deployments/", name=self.prefix, flow_id=flow)["id"]
         book["datasets"]["contract"]["preprocessing"] = {"deployment": f"preprocess/{self.prefix}"}
-        self.builds, self.waiting, self.at_work = 0, set[str](), threading.Lock()
-        self.over = threading.Event()
-        self.worker = threading.Thread(target=self._work, daemon=True, name="another machine")
         self.worker.start()
 
     def close(self) -> None:
         """The worker ends."""
         self.over.set()
-        self.worker.join()
+        if self.worker.is_alive():
+            self.worker.join()
         self.prefect.close()
 
     def build(self) -> Remediation:
@@ -101,7 +103,9 @@ class RerunPreprocessingWorld(DatasetWorld):
     def _set(self, run: dict[str, Any], to: str) -> bool:
         return bool(self._ask(f"flow_runs/{run['id']}/set_state", state={"type": to})["status"] == "ACCEPT")
 
+    @stamina.retry(on=lambda error: isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 503)
     def _ask(self, path: str, **body: Any) -> Any:
+        """As Prefect's own client does, again where its database was busy."""
         return self.prefect.post(path, json=body).raise_for_status().json()
 
     @staticmethod
