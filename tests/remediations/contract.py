@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -23,6 +25,9 @@ ELSEWHERE: ContextVar[bool] = ContextVar("elsewhere", default=False)
 
 #: What changes nothing, of the libraries that don't speak HTTP.
 LOOKS = ("__init__", "fetch", "load_table")
+
+#: How the paths end that are asked by POST and change nothing.
+QUERIES = ("/filter", "/count")
 
 
 class Killed(BaseException):
@@ -72,6 +77,9 @@ class World(ABC):
         """Whether it did all of it, and left out nothing that it may not do."""
         return True
 
+    def close(self) -> None:  # noqa: B027  # most start nothing
+        """End what it started."""
+
     @contextmanager
     def hidden(self, line: Line) -> Iterator[None]:
         """Inside, what the action looks at can't be looked at: by default, no server answers."""
@@ -82,9 +90,10 @@ class World(ABC):
 class Line:
     """The line to production: counts what may change it, dies after so many such calls, or lets nothing through.
 
-    Every client of ``remediations.clients`` sends through one of three classes, so it does not matter whose it is. A
-    file that is deleted counts as well, and so does a commit by Git, or by the library of a table's format. A look
-    (GET, HEAD, a fetch, a table that is loaded) leaves nothing behind: dying after it is dying before it.
+    Every client of ``remediations.clients`` sends through one of three classes, and Prefect's through a fourth, so it
+    does not matter whose it is. A file that is deleted counts as well, and so does a commit by Git, or by the library
+    of a table's format. A look (GET, HEAD, a filter, a fetch, a table that is loaded) leaves nothing behind: dying
+    after it is dying before it.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
@@ -109,22 +118,42 @@ class Line:
             (Path, "unlink", PermissionError),
         ]:
             patch.setattr(kind, name, self._through(getattr(kind, name), away, looks=name in LOOKS))
+        sends = httpx.AsyncHTTPTransport.handle_async_request
+        patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", self._through_later(sends, httpx.ConnectError))
+        patch.setattr(ThreadPoolExecutor, "submit", _in_the_same_place(ThreadPoolExecutor.submit))
 
     def _through(self, send: Any, away: type[Exception], *, looks: bool) -> Any:
         def counted(*arguments: Any, **named: Any) -> Any:
             if ELSEWHERE.get():
                 return send(*arguments, **named)
-            if not self._open:
-                raise away("the server is away")
+            self._begin(away)
             answer = send(*arguments, **named)
-            if looks or (arguments[1:] and _looks(arguments[1])):
-                return answer
-            self.calls += 1
-            if self._last is not None and self.calls >= self._last:
-                raise Killed
+            self._end(looks=looks or bool(arguments[1:] and _looks(arguments[1])))
             return answer
 
         return counted
+
+    def _through_later(self, send: Any, away: type[Exception]) -> Any:
+        async def counted(transport: Any, request: httpx.Request) -> Any:
+            if ELSEWHERE.get():
+                return await send(transport, request)
+            self._begin(away)
+            answer = await send(transport, request)
+            self._end(looks=_looks(request))
+            return answer
+
+        return counted
+
+    def _begin(self, away: type[Exception]) -> None:
+        if not self._open:
+            raise away("the server is away")
+
+    def _end(self, *, looks: bool) -> None:
+        if looks:
+            return
+        self.calls += 1
+        if self._last is not None and self.calls >= self._last:
+            raise Killed
 
     def kills(self, calls: int, work: Callable[[Plan], None], plan: Plan) -> bool:
         """Work, and die as soon as so many calls have changed production; False: there were fewer."""
@@ -149,9 +178,15 @@ class Line:
             self._open = True
 
 
+def _in_the_same_place(submit: Any) -> Any:
+    """The threads of what is elsewhere are elsewhere as well."""
+    return lambda pool, *work, **named: submit(pool, copy_context().run, *work, **named)
+
+
 def _looks(request: Any) -> bool:
     """Whether a request changes nothing: by its method or, where AWS has one method for all, by its operation."""
-    if getattr(request, "method", None) in ("GET", "HEAD"):
+    method = getattr(request, "method", None)
+    if method in ("GET", "HEAD") or (method == "POST" and urlsplit(str(request.url)).path.endswith(QUERIES)):
         return True
     target, body = getattr(request, "headers", {}).get("X-Amz-Target", b""), getattr(request, "body", b"")
     named = target if isinstance(target, bytes) else target.encode()

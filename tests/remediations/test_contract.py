@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,16 +16,12 @@ from incidents import ledger as ledgers
 from incidents import playbook as playbooks
 from incidents import settings as all_settings
 from incidents.models import Health, Plan
-from remediations import ALL, Remediation, RerunPreprocessing
+from remediations import ALL, Remediation
 from remediations.base import CannotUndo, Conflict, verified
 from tests.remediations.contract import Line, World
 from tests.remediations.worlds import WORLDS
 
 ROOT = Path(__file__).parents[2]
-
-
-#: Actions whose laws are tests in files of their own: a worker has to work for this one, and a flow of somebody's.
-OF_THEIR_OWN = {RerunPreprocessing}
 
 
 @dataclass(frozen=True)
@@ -48,14 +44,14 @@ def ready(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     cached = (ledgers.ledger, playbooks.playbook, all_settings.settings)
     for one in cached:
         one.cache_clear()
-    world: World = request.param(ledgers.ledger(), fixtures)
-    yaml = YAML(typ="safe")
-    book = {**yaml.load((ROOT / "playbook.yaml").read_text()), "datasets": {}, "models": {}}
-    world.declare(book)
-    yaml.dump(book, tmp_path / "playbook.yaml")
-    action = world.build()
-    before = world.state()
-    yield Ready(world, action, action.plan(), before, Line(monkeypatch))
+    with closing(request.param(ledgers.ledger(), fixtures)) as world:
+        yaml = YAML(typ="safe")
+        book = {**yaml.load((ROOT / "playbook.yaml").read_text()), "datasets": {}, "models": {}}
+        world.declare(book)
+        yaml.dump(book, tmp_path / "playbook.yaml")
+        action = world.build()
+        before = world.state()
+        yield Ready(world, action, action.plan(), before, Line(monkeypatch))
     ledgers.ledger().engine.dispose()
     for one in cached:
         one.cache_clear()
@@ -63,7 +59,7 @@ def ready(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_every_action_has_a_world() -> None:
     """No action escapes the contract, and no world is of an action that is gone."""
-    assert {world.action for world in WORLDS} == set(ALL) - OF_THEIR_OWN
+    assert {world.action for world in WORLDS} == set(ALL)
 
 
 def test_plan_writes_nothing_and_says_the_same_again(ready: Ready) -> None:

@@ -33,6 +33,7 @@ from remediations import (
     PromoteModel,
     QuarantineModel,
     Remediation,
+    RerunPreprocessing,
     RevertModel,
 )
 from remediations.base import RemediationError
@@ -58,6 +59,7 @@ IN_AWS = tuple(
     not in {ScaleKubernetesWorld, worlds_security.DenyBucketAccessWorld}  # where there is a policy none is taken away
     # they reach S3 through a catalog's and DVC's own settings, and lakeFS is none of AWS
     if world not in {IcebergWorld, DvcWorld, LakeFSWorld}
+    if world.action is not RerunPreprocessing  # half of it is the team's own worker, with rights of its own
 )
 
 #: What the policies have that moto does not prove, and why. docs/actions.md names each.

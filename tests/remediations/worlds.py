@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tests.remediations.contract import World
 from tests.remediations.worlds_data import DATA
+from tests.remediations.worlds_deployments import DEPLOYMENTS
 from tests.remediations.worlds_infrastructure import INFRASTRUCTURE
 from tests.remediations.worlds_models import MODELS
 from tests.remediations.worlds_security import SECURITY
 from tests.remediations.worlds_stores import STORES
 
 #: Every action needs at least one; a test holds this against ``remediations.ALL``.
-WORLDS: tuple[type[World], ...] = (*DATA, *INFRASTRUCTURE, *MODELS, *SECURITY, *STORES)
+WORLDS: tuple[type[World], ...] = (*DATA, *DEPLOYMENTS, *INFRASTRUCTURE, *MODELS, *SECURITY, *STORES)
