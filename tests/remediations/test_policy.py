@@ -33,7 +33,6 @@ from remediations import (
     PromoteModel,
     QuarantineModel,
     Remediation,
-    RerunPreprocessing,
     RevertModel,
 )
 from remediations.base import RemediationError
@@ -45,6 +44,7 @@ from tests.remediations import worlds_infrastructure as worlds
 from tests.remediations.contract import World
 from tests.remediations.worlds import WORLDS
 from tests.remediations.worlds_data import OTHER_EVIDENCE, RollbackPlainKeysWorld
+from tests.remediations.worlds_deployments import MadeBesideWorld, RerunPreprocessingWorld
 from tests.remediations.worlds_infrastructure import ScaleKubernetesWorld
 from tests.remediations.worlds_stores import DvcWorld, IcebergWorld, LakeFSWorld
 
@@ -53,13 +53,13 @@ ROOT = Path(__file__).parents[2]
 #: The worlds whose AWS is moto's; that of a SageMaker endpoint has the operation that moto lacks in front of it.
 IN_AWS = tuple(
     world
-    for world in (*WORLDS, *OTHER_EVIDENCE)
+    for world in (*WORLDS, *OTHER_EVIDENCE, MadeBesideWorld)
     if world.action not in {FreeDisk, IsolateService, PromoteModel, QuarantineModel, RevertModel}
     if world
     not in {ScaleKubernetesWorld, worlds_security.DenyBucketAccessWorld}  # where there is a policy none is taken away
     # they reach S3 through a catalog's and DVC's own settings, and lakeFS is none of AWS
     if world not in {IcebergWorld, DvcWorld, LakeFSWorld}
-    if world.action is not RerunPreprocessing  # half of it is the team's own worker, with rights of its own
+    if world is not RerunPreprocessingWorld  # half of it is the team's own worker, with rights of its own
 )
 
 #: What the policies have that moto does not prove, and why. docs/actions.md names each.

@@ -115,4 +115,20 @@ class RerunPreprocessingWorld(DatasetWorld):
             return open_store(uri, "contract").publish([Path(folder) / "rows"]).version
 
 
+class MadeBesideWorld(RerunPreprocessingWorld):
+    """The job has run, and what it made is still to be published: the half that lastgood's own rights are for."""
+
+    def declare(self, book: dict[str, Any]) -> None:
+        """Nobody works for that deployment."""
+        DatasetWorld.declare(self, book)
+        self.builds = 0
+        book["datasets"]["contract"]["preprocessing"] = {"deployment": "preprocess/by-nobody"}
+
+    def build(self) -> Remediation:
+        """As after a process was killed that had waited for the job."""
+        action = super().build()
+        self._published(str(action.plan().after["store"]), f"made anew, {self.builds}")
+        return action
+
+
 DEPLOYMENTS: tuple[type[World], ...] = (RerunPreprocessingWorld,)
