@@ -45,6 +45,10 @@ class Waiting(Exception):
     """People were asked, and the flow ends here; their answer starts it again. The message says what it waits for."""
 
 
+class WrongSection(Exception):
+    """A section was asked to work on an incident of another category. Nothing was done."""
+
+
 class Case:
     """One incident under way: its record, the playbook, and who is at work on it."""
 
@@ -112,6 +116,8 @@ def section(body: Callable[[Case], Awaitable[Outcome]]) -> Any:
         found = case.incident
         if found.closed_at is not None:
             return ended(Outcome(incident=case.name, status=found.status, why="it was closed before"))
+        if found.category != name:  # asked for by another ledger, whose work pool this worker shares, or by mistake
+            raise WrongSection(f"{case.name} is about {found.category}: run the section {found.category} for it")
         await begin(case, name, run_name=f"{case.name} {found.asset or 'no asset'}")
         try:
             return ended(await body(case))

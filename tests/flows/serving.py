@@ -55,6 +55,14 @@ def settled(ledger: Ledger, incident: str, seconds: float = 120, until: Containe
     raise AssertionError(f"{incident} is still {found.status}: {[event.body.kind for event in found.events]}")
 
 
+def forget_waiting_runs() -> None:
+    """Delete the runs for incidents that no worker took up: they are of another test, and of its ledger."""
+    asked = {"flow_runs": {"name": {"like_": "INC-"}, "state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}}}
+    with httpx.Client(base_url=os.environ["PREFECT_API_URL"], timeout=30) as client:
+        for run in client.post("flow_runs/filter", json=asked).raise_for_status().json():
+            client.delete(f"flow_runs/{run['id']}").raise_for_status()
+
+
 def runs_of(deployment: str, since: datetime) -> list[str]:
     """The states that a deployment's runs ended in, as Prefect has them; it hears of the end after the ledger does."""
     asked = {

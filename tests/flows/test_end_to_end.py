@@ -23,7 +23,7 @@ from incidents.incident import Incident
 from incidents.ledger import Ledger
 from incidents.models import Status
 from tests.flows.kit import ROOT, System
-from tests.flows.serving import HEADERS, intake, runs_of, settled
+from tests.flows.serving import HEADERS, forget_waiting_runs, intake, runs_of, settled
 
 #: Incidents that arrive at once; 200 take two minutes.
 BURST = int(os.environ.get("BURST", "8"))
@@ -60,6 +60,7 @@ def tmp_path(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def started(deployed: None, system: System, folder: Path) -> Iterator[str]:
     """Start the intake, with no credentials of production, and a worker that has them; yields the intake's address."""
+    forget_waiting_runs()
     ours = {"LASTGOOD_HOME": str(folder / "lastgood"), "LASTGOOD_PLAYBOOK": str(ROOT / "playbook.yaml")}
     with intake(folder, **ours) as serving, servers.worker(folder, env=ours):
         yield serving.url

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 
-from flows.case import Case
+from flows.case import Case, WrongSection
 from flows.checks import Look, ModelCheck
 from flows.data import data
 from flows.infrastructure import infrastructure
@@ -210,10 +211,20 @@ def test_entered_again_after_a_crash_it_goes_on_where_it_was(broken_system: Syst
 
 @pytest.mark.parametrize("section", [data, infrastructure, model, security])
 def test_an_incident_without_a_known_asset_goes_to_a_person(
-    section: object, ledger: Ledger, prefect_server: object
+    section: Any, ledger: Ledger, prefect_server: object
 ) -> None:
     """What the playbook does not declare is never changed."""
-    assert run(section, opened(ledger, None, Category.data)).status is Status.escalated
+    incident = opened(ledger, None, Category(section.name))
+    assert run(section, incident).status is Status.escalated
+
+
+def test_a_section_refuses_an_incident_of_another_category(broken_system: System, ledger: Ledger) -> None:
+    """As when two ledgers share a work pool, and both have an INC-1: nothing is done, and nothing is on the record."""
+    incident = opened(ledger, "model:fraud", Category.model)
+    with pytest.raises(WrongSection, match="run the section model for it"):
+        run(data, incident)
+    assert kinds(ledger, incident) == ["opened"]
+    assert broken_system.alias == broken_system.model_broken
 
 
 def test_apply_and_undo_are_safe_twice_and_refuse_after_a_third_partys_change(

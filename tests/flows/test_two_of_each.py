@@ -22,7 +22,7 @@ from incidents.ledger import Ledger
 from incidents.models import Status
 from incidents.schema import deliveries, episodes
 from tests.flows.kit import ChangePlaybook, System
-from tests.flows.serving import intake, post, runs_of, settled
+from tests.flows.serving import forget_waiting_runs, intake, post, runs_of, settled
 
 ALERTS = 50
 MOVE = '"POST /api/2.0/mlflow/registered-models/alias'
@@ -40,6 +40,7 @@ def web(deployed: None, broken_system: System, change_playbook: ChangePlaybook, 
     change_playbook(
         "cool_down_seconds: 5", "cool_down_seconds: 0"
     )  # so that it is nothing of that kind that holds back
+    forget_waiting_runs()
     webs = [intake(tmp_path) for _ in range(2)]
     workers = [servers.worker(tmp_path / str(number)) for number in range(2)]
     with ExitStack() as stack:

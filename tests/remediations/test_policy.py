@@ -50,10 +50,12 @@ from tests.remediations.worlds_stores import DvcWorld, IcebergWorld, LakeFSWorld
 
 ROOT = Path(__file__).parents[2]
 
+EVERY: tuple[type[World], ...] = (*WORLDS, *OTHER_EVIDENCE, MadeBesideWorld)
+
 #: The worlds whose AWS is moto's; that of a SageMaker endpoint has the operation that moto lacks in front of it.
 IN_AWS = tuple(
     world
-    for world in (*WORLDS, *OTHER_EVIDENCE, MadeBesideWorld)
+    for world in EVERY
     if world.action not in {FreeDisk, IsolateService, PromoteModel, QuarantineModel, RevertModel}
     if world
     not in {ScaleKubernetesWorld, worlds_security.DenyBucketAccessWorld}  # where there is a policy none is taken away
