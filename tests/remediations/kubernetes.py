@@ -7,11 +7,11 @@ Source: kubernetes.io, API reference: Scale v1 autoscaling; Deployment v1 apps, 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.remediations.stand_in import QuietHandler, listening
 
 PATH = "/apis/apps/v1/namespaces/ml/deployments/scoring/scale"
 TOKEN = "a token of this test alone"
@@ -59,7 +59,7 @@ def served() -> Iterator[Api]:
     """The API over a socket of its own."""
     api = Api()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             self._answer(200)
             api.after_read()
@@ -80,16 +80,5 @@ def served() -> Iterator[Api]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    api.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with listening(Handler) as api.url:
         yield api
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -16,12 +16,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests.remediations.lakefs_documented import Undocumented, check, documented
 from tests.remediations.lakefs_repository import Branch, Commit, Content, Entry, Refused, Repository
+from tests.remediations.stand_in import QuietHandler, listening
 
 KEY, SECRET = "AKIAJTESTSTESTSTESTQ", "a/secret+of/these/tests"
 
@@ -257,7 +257,7 @@ def served(folder: Path) -> Iterator[Api]:
     """The API over a socket of its own."""
     api = Api(folder)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1
         disable_nagle_algorithm = True
@@ -278,17 +278,5 @@ def served(folder: Path) -> Iterator[Api]:
 
         do_GET = do_POST = do_DELETE = _do
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True  # connections stay open between requests
-    api.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with listening(Handler) as api.url:
         yield api
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.session import get_session
 from botocore.validate import ParamValidator
+
+from tests.remediations.stand_in import QuietHandler, listening
 
 Answer = tuple[int, bytes]
 
@@ -107,7 +107,7 @@ def served(behind: str) -> Iterator[Api]:
     """The API over a socket of its own."""
     api = Api(behind)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             status, answer = api.answer(dict(self.headers), body)
@@ -117,16 +117,5 @@ def served(behind: str) -> Iterator[Api]:
             self.end_headers()
             self.wfile.write(answer)
 
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    api.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with listening(Handler) as api.url:
         yield api
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
