@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from prefect import flow, get_run_logger
 
-from flows.case import step
+from flows.case import KEEPS_NOTHING, step
 from incidents import audit, events
 from incidents.anchors import Anchor, AnchorsUnreadable, contradictions
 from incidents.channels import announce
@@ -24,7 +24,7 @@ class RecordNotWhole(Exception):
     """The record is not what it was; the message has a line a finding."""
 
 
-@flow(persist_result=False)
+@flow(**KEEPS_NOTHING)
 async def anchor() -> list[str]:
     """Is the record still what it was, and how long is it now?
 

@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.case import step
+from flows.case import KEEPS_NOTHING, step
 from incidents import approvals
 from incidents.approvals import NotAsked
 from incidents.inert import one_line
@@ -14,7 +14,7 @@ from incidents.ledger import ledger
 from incidents.playbook import playbook
 
 
-@flow(flow_run_name="{answer} {incident} by {asked_by}", persist_result=False)
+@flow(flow_run_name="{answer} {incident} by {asked_by}", **KEEPS_NOTHING)
 async def answer(
     incident: str,
     answer: Literal["approve", "reject"],

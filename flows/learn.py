@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.states import Completed
 
-from flows.case import step
+from flows.case import KEEPS_NOTHING, step
 from incidents import known_good
 from incidents.ledger import ledger
 from incidents.models import Health
@@ -24,7 +24,7 @@ class CannotLearn(Exception):
     """There is no version to learn from; the message says what to name."""
 
 
-@flow(persist_result=False)
+@flow(**KEEPS_NOTHING)
 async def learn(dataset: str, version: str | None = None) -> Any:
     """What does a good version look like, as a suite to begin with?
 

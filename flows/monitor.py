@@ -7,7 +7,7 @@ import logging
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
 
-from flows.case import step
+from flows.case import KEEPS_NOTHING, step
 from flows.checks import Check, DatasetCheck, Look, see
 from flows.checks_of import model_check
 from flows.service_checks import ServiceCheck
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 NEWEST = 10
 
 
-@flow(persist_result=False)
+@flow(**KEEPS_NOTHING)
 async def monitor() -> list[Look]:
     """Which versions are good today?
 

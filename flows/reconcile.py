@@ -7,7 +7,7 @@ from datetime import timedelta
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_table_artifact
 
-from flows.case import step
+from flows.case import KEEPS_NOTHING, step
 from incidents import family, launch, unsettled
 from incidents.ledger import ledger
 from incidents.models import Frozen
@@ -24,7 +24,7 @@ class Settled(Frozen):
     why: str
 
 
-@flow(persist_result=False)
+@flow(**KEEPS_NOTHING)
 async def reconcile(grace_seconds: float = unsettled.GRACE.total_seconds()) -> list[Settled]:
     """Settle what was left lying, from the record and the world alone.
 

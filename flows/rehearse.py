@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
 from flows import correcting, proving
-from flows.case import step
+from flows.case import KEEPS_NOTHING, step
 from incidents.decide import Request
 from incidents.gatekeeper import consult
 from incidents.gates.reach import reach
@@ -48,7 +48,7 @@ class Readiness(Frozen):
     gates: str = ""
 
 
-@flow(persist_result=False)
+@flow(**KEEPS_NOTHING)
 async def rehearse() -> list[Readiness]:
     """Would the playbook work right now, and if not, what is missing?
 
