@@ -7,10 +7,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from signal import SIGKILL
+from threading import Lock
 
 import certifi
 from sqlalchemy import create_engine, text
@@ -61,6 +62,8 @@ class Parts:
     number: Iterator[int]
     #: A short path, as those of sockets have to be.
     sockets: Path
+    #: Two of a trial's threads may kill PostgreSQL in the same instant.
+    killing_postgres: Lock = field(default_factory=Lock)
 
     @contextmanager
     def ledger(self, database: str) -> Iterator[tuple[Ledger, dict[str, str], Path]]:
@@ -85,13 +88,14 @@ class Parts:
     def restart_postgres(self) -> None:
         """Kill PostgreSQL with everything that belongs to it, as a power cut does, and start it again."""
         assert self.postgres is not None
-        kill_whole(self.postgres)
-        for _ in range(50):
-            try:
-                self.postgres.start().wait_ready(20)
-                return
-            except RuntimeError:  # the dead still hold its memory
-                time.sleep(0.1)
+        with self.killing_postgres:
+            kill_whole(self.postgres)
+            for _ in range(50):
+                try:
+                    self.postgres.start().wait_ready(20)
+                    return
+                except RuntimeError:  # the dead still hold its memory
+                    time.sleep(0.1)
         raise RuntimeError("PostgreSQL does not start again")
 
     def _on_postgres(self, statement: str) -> None:
