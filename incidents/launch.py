@@ -13,6 +13,7 @@ from uuid import UUID
 import httpx
 from pydantic import JsonValue
 
+from incidents.busy import ask_again
 from incidents.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ async def _client() -> AsyncIterator[PrefectClient]:
         raise NotLaunched("PREFECT_API_URL is not set")
     try:
         async with get_client(httpx_settings=_no_tls(url)) as client:
+            ask_again(client._client)
             yield client
     except httpx.HTTPStatusError as error:
         raise NotLaunched(

@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         *("mlflow", "mlflow.store.model_registry.rest_store", "mlflow.tracking.request_header.registry"),
         *("great_expectations.expectations", "great_expectations.validator.validator", "duckdb_engine"),
         *("boto3", "pandas.core.arrays.arrow.extension_types", "pyarrow.dataset", "pyarrow.pandas_compat"),
+        *("boto3.s3.inject", "boto3.s3.transfer", "pyarrow.parquet"),
         *("jinja2.ext", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql"),
     )
 

@@ -23,6 +23,7 @@ from prefect.flow_engine import load_flow, run_flow
 from prefect.logging.loggers import flow_run_logger
 
 from flows import ready
+from incidents.busy import ask_again
 
 #: Libraries that start threads when they are imported, unless told not to (the last one is Arrow's allocator). A
 #: person's own setting wins.
@@ -77,9 +78,13 @@ def _wait_and_execute(pipe: Connection) -> None:
 
 
 async def _connect() -> None:
-    """Make the client that the flow's engine will use, and open its connection."""
+    """Make the client that the flow's engine will use, and open its connection.
+
+    What it asks first is a POST, by which it learns as well whether the server wants a CSRF token with those.
+    """
     found = await AsyncClientContext().__aenter__()
-    await found.client.hello()
+    ask_again(found.client._client)
+    await found.client.read_flows(limit=1)
 
 
 def _execute(job: dict[str, Any], runner: asyncio.Runner) -> None:

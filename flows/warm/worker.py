@@ -10,6 +10,7 @@ import os
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import anyio
 import anyio.abc
@@ -28,6 +29,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from pydantic import PrivateAttr
 
 from flows.warm.client import Child, ForkServer
+from incidents.busy import ask_again
 from incidents.settings import settings
 
 #: The events after which there may be a run to start.
@@ -38,6 +40,9 @@ AGAIN = (0.0, 0.02, 0.05, 0.15, 0.4, 1.0)
 
 #: For how long runs under way may go on when the worker is asked to end, in seconds.
 GRACE = 60.0
+
+#: How long after a run was taken up its labels are set, in seconds.
+LABELS_AFTER = 2
 
 #: The wait before the stream of events is opened again after it broke, in seconds. Meanwhile the worker polls.
 REOPEN = 2.0
@@ -89,6 +94,8 @@ class WarmWorker(ProcessWorker):
         await super().setup()
         assert self._runs_task_group is not None
         self._context = await self._exit_stack.enter_async_context(FlowRunExecutorContext())
+        for client in (self.client, self._context.client):
+            ask_again(client._client)
         for loop in (self._listen, self._poll_when_woken):
             self._runs_task_group.start_soon(self._until_teardown, loop)
 
@@ -131,6 +138,17 @@ class WarmWorker(ProcessWorker):
         """Look for runs; never twice at a time."""
         async with self._polling:
             return await super().get_and_submit_flow_runs()
+
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Say in the UI who runs it: a moment later, because no run has to wait for that."""
+
+        async def label() -> None:
+            try:
+                await super(WarmWorker, self)._give_worker_labels_to_flow_run(flow_run_id)
+            except Exception as error:
+                self._logger.debug("Run %s got no labels: %s", flow_run_id, error)
+
+        await self._schedule_task(LABELS_AFTER, label)
 
     def _release_limit_slot(self, flow_run_id: Any) -> None:
         full = self._limiter is not None and self._limiter.available_tokens == 0
@@ -216,13 +234,15 @@ class _Starter:
 
 
 def _prefects() -> dict[str, str]:
-    """Prefect's settings of this worker, from wherever it has them, and one that makes its clients quick to make.
+    """Prefect's settings of this worker, from wherever it has them, and two that let a run begin sooner.
 
     Prefect reads all certificates anew for every client, some 20 ms each, and a run makes four. Where its address has
-    no TLS none is needed, and a file with one will do.
+    no TLS none is needed, and a file with one will do. And every run asks twice whether the server's version fits,
+    which this worker has asked.
     """
     found = get_current_settings()
-    given = found.to_environment_variables(exclude_unset=True)
+    given = {"PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false"}
+    given |= found.to_environment_variables(exclude_unset=True)
     if (found.api.url or "").startswith("http://") and "PREFECT_API_SSL_CERT_FILE" not in given:
         given["PREFECT_API_SSL_CERT_FILE"] = _one_certificate()
     return given

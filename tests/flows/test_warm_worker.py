@@ -176,7 +176,8 @@ def test_a_runs_log_and_labels_are_in_prefect(pool: Pool) -> None:
     until(lambda: any(pid in log.message for log in pool.client.read_logs(wanted)), "the log has arrived")
     found = pool.client.read_flow_run(run)
     assert found.infrastructure_pid == pid
-    assert found.labels["prefect.worker.type"] == "lastgood"
+    until(lambda: "prefect.worker.type" in pool.client.read_flow_run(run).labels, "its labels have arrived")
+    assert pool.client.read_flow_run(run).labels["prefect.worker.type"] == "lastgood"
 
 
 def test_a_work_pools_environment_reaches_the_run(pool: Pool) -> None:
