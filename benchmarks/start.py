@@ -30,7 +30,7 @@ TARGETS = {("first line", "process worker"): 12.0, ("first line", "flow.serve()"
 REASONS: dict[tuple[str, str], str] = {}
 
 #: Runs of each side.
-N = 7
+N = 5
 
 #: What ``flow.serve()`` is, as its documentation has it.
 SERVE = "from benchmarks.first_line import first_line; first_line.serve('served', pause_on_shutdown=False)"
@@ -40,7 +40,7 @@ def run() -> None:
     """Measure the three in turns."""
     with tempfile.TemporaryDirectory(prefix="lastgood-bench-") as name, _three(Path(name)) as deployed:
         sides = {side: partial(_once, deployment, Path(name)) for side, deployment in deployed.items()}
-        compare("start", "first line", "s", sides.pop("ours"), sides, n=N, warmup=2)
+        compare("start", "first line", "s", sides.pop("ours"), sides, n=N, warmup=1)
 
 
 @contextmanager

@@ -33,9 +33,17 @@ RELOAD = 0.05
 class System:
     """The running system, and its two states."""
 
+    folder: Path
     places: Places
     good: tuple[str, int]
     broken: tuple[str, int]
+
+    @contextmanager
+    def process_worker(self) -> Iterator[None]:
+        """Prefect's process worker beside it, on a work pool of its own: ``stock``."""
+        asyncio.run(_pool("stock"))
+        with servers.process_worker(self.folder, "stock", self.places.env):
+            yield
 
     def break_it(self) -> None:
         """The broken dataset is current, the model that learned from it is served; nothing is under way."""
@@ -74,17 +82,15 @@ class System:
 
 @contextmanager
 def system(folder: Path) -> Iterator[System]:
-    """Start S3, MLflow, Prefect on SQLite, intake, service, a warm worker, and a process worker on a pool beside."""
+    """Start S3, MLflow, Prefect on SQLite, intake, service and a warm worker: what the demo starts."""
     stage = prepare(folder, reload_seconds=RELOAD, playbook=_unlimited(folder))
     with running(stage, _quietly, lambda: story.publish_good(ROWS)):
-        asyncio.run(_pool("stock"))
-        with servers.process_worker(folder, "stock", stage.places.env):
-            story.monitor()
-            good = _now()
-            story.publish_broken(ROWS)
-            made = System(stage.places, good, _now())
-            made.wait_served(made.broken[1])
-            yield made
+        story.monitor()
+        good = _now()
+        story.publish_broken(ROWS)
+        made = System(folder, stage.places, good, _now())
+        made.wait_served(made.broken[1])
+        yield made
 
 
 def _unlimited(folder: Path) -> Path:
