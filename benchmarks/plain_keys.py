@@ -70,16 +70,24 @@ class Keys:
 
 
 def put(prefix: str, contents: dict[str, str]) -> None:
-    """Write these keys, many at once."""
+    """Write these keys, many at once, by requests of our own: filling takes longer than what is measured."""
+    from botocore.awsrequest import AWSRequest
+
     from remediations import clients
     from remediations.datasets.side_by_side import side_by_side
 
-    client = clients.s3()
-    side_by_side(
-        lambda path, body: client.put_object(Bucket=BUCKET, Key=f"{prefix}/{path}", Body=body.encode()),
-        list(contents),
-        list(contents.values()),
-    )
+    whole = clients.s3().generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "k"})
+    base, signer, connections = whole.partition("?")[0].removesuffix("k"), clients.s3_signer(), clients.s3_connections()
+
+    def one(path: str, body: str) -> None:
+        url = f"{base}{prefix}/{path}"
+        request = AWSRequest(method="PUT", url=url, data=body.encode())
+        signer.add_auth(request)
+        answer = connections.request("PUT", url, body=body.encode(), headers=dict(request.prepare().headers.items()))
+        if answer.status != 200:
+            raise RuntimeError(f"{url} was not written: {answer.data!r}")
+
+    side_by_side(one, list(contents), list(contents.values()))
 
 
 def delete(prefix: str, paths: list[str]) -> None:

@@ -30,7 +30,7 @@ TARGETS = {("first line", "process worker"): 12.0, ("first line", "flow.serve()"
 REASONS: dict[tuple[str, str], str] = {}
 
 #: Runs of each side.
-N = 5
+N = 4
 
 #: What ``flow.serve()`` is, as its documentation has it.
 SERVE = "from benchmarks.first_line import first_line; first_line.serve('served', pause_on_shutdown=False)"

@@ -98,7 +98,8 @@ def _unlimited(folder: Path) -> Path:
     text = (ROOT / "playbook.yaml").read_text(encoding="utf-8")
     text = re.sub(r"at_most: \d+", "at_most: 1000000", text)
     file = folder / "playbook.yaml"
-    file.write_text(re.sub(r"cool_down_seconds: \d+", "cool_down_seconds: 0", text), encoding="utf-8")
+    text = re.sub(r"cool_down_seconds: \d+", "cool_down_seconds: 0", text)
+    file.write_text(re.sub(r"taken_back_minutes: \d+", "taken_back_minutes: 0", text), encoding="utf-8")
     return file
 
 
