@@ -22,7 +22,7 @@ from incidents.playbook import Playbook
 from incidents.schema import DEEDS
 
 #: What has to be read for it.
-KINDS = (*ALERTS, *DEEDS, "planned", "gated", "paused", "unpaused", "froze", "thawed", "autonomy_reset")
+KINDS = (*ALERTS, *DEEDS, "planned", "moved", "gated", "paused", "unpaused", "froze", "thawed", "autonomy_reset")
 
 #: In a past decision the lease is known only from what its gate said.
 _SOMEBODY = "somebody else, as recorded then,"

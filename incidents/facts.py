@@ -47,6 +47,15 @@ class Deed(Frozen):
         return self.health is Health.healthy and not self.undone
 
 
+class TakenBack(Frozen):
+    """A person has put the target back to where it was before a change of ours."""
+
+    #: When they did, or when it was seen.
+    at: AwareDatetime
+    #: Who; empty where the world does not say.
+    by: str = ""
+
+
 class Facts(Frozen):
     """What is known at one moment, as far as it matters to one request."""
 
@@ -64,6 +73,8 @@ class Facts(Frozen):
     paused: str = ""
     #: The incident that froze the asset that would be changed, and why; empty where it is not frozen.
     frozen: str = ""
+    #: When a person took back what the plan would do again, and who; None where nobody did.
+    taken_back: TakenBack | None = None
     #: Incidents whose last word is an intent without its effect while nobody is at work on it.
     in_doubt: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, and_, select, text, union
 
-from incidents import history, storm
+from incidents import history, moves, storm
 from incidents.decide import decide
 from incidents.events import Applying, Event, Gated, slim_body
 from incidents.facts import Facts, Request
@@ -86,9 +86,10 @@ def _read(  # noqa: PLR0917  # where to read from, for what, into what, and how 
     moment: datetime,
     until: datetime | None = None,
 ) -> None:
-    """Add what has come since: what was done, the incident's alerts, the asset's incidents, and every pause."""
-    column = events.c
-    wanted = [and_(text(IS_DEED), column.at >= _stamp(moment - playbook.back)), column.subject == history.AUTOMATION]
+    """Add what has come since: what was done, where the target was, the incident's alerts, the asset's, every pause."""
+    column, since = events.c, _stamp(moment - playbook.back)
+    wanted = [and_(text(IS_DEED), column.at >= since), column.subject == history.AUTOMATION]
+    wanted.append(and_(column.subject == request.plan.target, column.kind.in_(moves.KINDS), column.at >= since))
     if request.incident:
         wanted.append(and_(column.incident == request.incident, column.kind.in_(history.ALERTS)))
     if request.asset:

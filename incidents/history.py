@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from incidents import events as e
+from incidents import moves
 from incidents.events import Event
 from incidents.facts import Deed, Facts, Request
 from incidents.leases import LIFETIME
@@ -44,11 +45,15 @@ class History:
         self._reopened: defaultdict[str, list[datetime]] = defaultdict(list)
         self._paused = ""
         self._frozen: dict[str, str] = {}
+        #: Target -> what tells of where its pointer was.
+        self._told: defaultdict[str, list[Event]] = defaultdict(list)
 
     def add(self, event: Event) -> None:  # noqa: PLR0912  # one line a kind of event, nothing nested
         """Take the next event in."""
         self.seq = event.seq
         incident, asset = event.incident or "", event.subject or ""
+        if event.body.kind in moves.KINDS:
+            self._told[asset].append(event)
         match event.body:
             case e.Opened(alert=alert):
                 self._opened(event, asset)
@@ -96,6 +101,7 @@ class History:
             holder=_other(holders.get(request.plan.target, ""), request.incident),
             paused=self._paused,
             frozen=self._frozen.get(request.changes, ""),
+            taken_back=moves.taken_back(moves.fold(self._told.get(request.plan.target, ())), request.plan),
             in_doubt=tuple(
                 incident
                 for incident, (target, _) in self._intents.items()

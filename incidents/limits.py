@@ -54,6 +54,12 @@ class Limits(Frozen):
     blast_radius: int = Field(
         5, ge=1, description="How many assets one plan may touch: what it changes, and the models that learn from that."
     )
+    taken_back_minutes: float = Field(
+        1440,
+        ge=0,
+        le=60 * 24 * 31,
+        description="For how long a change that a person has taken back is not made again without one.",
+    )
     pause_after_crash: bool = Field(
         True,
         description="Whether a change that a crash left in doubt pauses automation, until it is settled or a person "

@@ -6,7 +6,7 @@ are ``Applied`` and ``Undone``; what somebody else did is found by comparing the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 
 from incidents import events as e
 from incidents.events import Event
+from incidents.facts import TakenBack
 from incidents.ledger import Ledger
 from incidents.models import Frozen, Plan, now
 from incidents.schema import events, leases
@@ -74,6 +75,22 @@ def sightings(told: Iterable[Event]) -> list[Move]:
     """Every event that says where the pointer was, as the move that may have brought it there."""
     plans: dict[str, Plan] = {}
     return [move for event in told if (move := _move(event, plans)) is not None]
+
+
+def taken_back(found: Sequence[Move], plan: Plan) -> TakenBack | None:
+    """Who took back our last move of a pointer, where the plan would make that very move again; None: nobody did.
+
+    ``found`` are the moves that the record knows. A plan that would move it otherwise than we did, and one against what
+    somebody did by themselves, are other matters.
+    """
+    if len(found) < 2:
+        return None
+    ours, theirs = found[-2:]
+    again = _version(plan.before), _version(plan.after)
+    same = ours.how == "applied" and (ours.before, ours.after) == again == (theirs.after, theirs.before)
+    if not same or theirs.by.startswith("flow:"):
+        return None
+    return TakenBack(at=theirs.at, by=theirs.by.removeprefix("person:"))
 
 
 def see(

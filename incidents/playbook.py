@@ -321,10 +321,15 @@ class Playbook(Frozen):
         """How far back the gates look on the record."""
         budgets = [self.limits.per_action, self.limits.per_asset, self.limits.storm, self.limits.flapping]
         budgets += [rule.budget for rule in self.actions.values() if rule.budget]
-        pauses = [self.limits.cool_down_seconds, *(rule.cool_down_seconds or 0 for rule in self.actions.values())]
+        pauses = [
+            self.limits.cool_down_seconds,
+            self.limits.taken_back_minutes * 60,
+            *(rule.cool_down_seconds or 0 for rule in self.actions.values()),
+        ]
         return max(
             timedelta(days=self.autonomy.days),
             timedelta(seconds=max(pauses)),
+            timedelta(minutes=self.limits.taken_back_minutes),
             *(budget.window for budget in budgets),
         )
 

@@ -14,7 +14,7 @@ from incidents.facts import Facts, Request
 from incidents.gates.autonomy import autonomy
 from incidents.gates.freeze import freeze
 from incidents.gates.pace import action_budget, asset_budget, cool_down, flapping, hold_down, storm
-from incidents.gates.reach import blast_radius, lease
+from incidents.gates.reach import blast_radius, lease, taken_back
 from incidents.gates.rules import critical, declared, matrix, rule, way_back
 from incidents.gates.switch import crash, frozen, pause
 from incidents.playbook import Playbook
@@ -35,6 +35,7 @@ GATES: tuple[Callable[[Request, Playbook, Facts], Gate], ...] = (
     flapping,
     freeze,
     lease,
+    taken_back,
     pause,
     frozen,
     crash,

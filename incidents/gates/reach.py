@@ -1,12 +1,13 @@
-"""Whom it touches: how many assets, and whoever is at work on the same one."""
+"""Whom it touches: how many assets, whoever is at work on the same one, and whoever wanted it otherwise."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from incidents import events as e
 from incidents.events import Gate
-from incidents.facts import Facts, Request
+from incidents.facts import Facts, Request, when
 from incidents.incident import Incident
 from incidents.models import Mode
 from incidents.playbook import Playbook
@@ -35,6 +36,19 @@ def lease(request: Request, _: Playbook, facts: Facts) -> Gate:
     if facts.holder:
         return Gate(name="lease", says=Mode.ask, why=f"{facts.holder} is changing {request.plan.target} right now")
     return Gate(name="lease", says=Mode.run, why=f"nobody else is changing {request.plan.target}")
+
+
+def taken_back(request: Request, playbook: Playbook, facts: Facts) -> Gate:
+    """What a person has taken back is not done again without a person."""
+    target, minutes = request.plan.target, playbook.limits.taken_back_minutes
+    found = facts.taken_back
+    over = found.at + timedelta(minutes=minutes) if found else facts.at
+    if found is None or over <= facts.at:
+        why = f"nobody has taken back such a change of {target} in the last {minutes:g} min"
+        return Gate(name="taken back", says=Mode.run, why=why)
+    who = found.by or "somebody else"
+    why = f"{target} was changed like this before, and {who} took it back, as was seen at {when(found.at)}"
+    return Gate(name="taken back", says=Mode.ask, why=f"{why}, until {when(over)}", until=over)
 
 
 def reach(subject: str, playbook: Playbook, incident: Incident | None = None) -> tuple[str, ...]:

@@ -79,10 +79,9 @@ def judge(ledger: Ledger, journal: list[Change], acknowledged: set[str], *, died
         found.broken += [(LEFT, f"{incident.name}: {plan.summary}") for plan in _left(incident)]
         found.broken += [(UNVERIFIED, what) for what in _unverified(ledger, incident)]
         found.broken += [(UNGATED, what) for what in _ungated(incident)]
-    plans = {attempt.plan.hash: attempt.plan for incident in incidents for attempt in incident.attempts}
     for place, change in enumerate(journal):
         if change.who == "ours":
-            found.broken += list(_change(found, journal[:place], change, plans, died=died))
+            found.broken += list(_change(found, journal[:place], change, incidents, died=died))
             found.broken += list(_unapproved(change, incidents))
     return found
 
@@ -98,11 +97,12 @@ def _lost(ledger: Ledger, incidents: list[Incident], acknowledged: set[str]) -> 
 
 
 def _change(
-    found: Judged, past: list[Change], change: Change, plans: dict[str, Plan], *, died: bool
+    found: Judged, past: list[Change], change: Change, incidents: list[Incident], *, died: bool
 ) -> Iterator[tuple[str, str]]:
     """Hold one change of ours against laws 2, 3 and 10."""
     if change.stale:
         yield UNFENCED, f"{change.target}: {change.before} -> {change.after} by a process whose lease had run out"
+    plans = {attempt.plan.hash: attempt.plan for incident in incidents for attempt in incident.attempts}
     intended = [(word.split()[0], plans[word.split()[1]]) for word in change.intents if word.split()[1] in plans]
     sides = {"apply": ("before", "after"), "undo": ("after", "before")}
     fitting = [(what, plan) for what, plan in intended if state(plan, sides[what][1]) == change.after]  # type: ignore[arg-type]  # one of two words
@@ -118,7 +118,7 @@ def _change(
     if what == "apply" and any(one.after == change.after for one in mine) and not _undone_since(mine, change):
         if change.target == ALIAS and died and not change.stale and _taken_back(past, change):
             found.gaps += 1
-        elif not (_taken_back(past, change) and _decided_anew(mine, change, plan)):
+        elif not (_taken_back(past, change) and _decided_anew(mine, change, plan) and _with_a_reason(incidents, plan)):
             yield TWICE, f"{change.target}: -> {change.after} for the second time"
     if change.before not in {state(each, sides[done][0]) for done, each in fitting}:  # type: ignore[arg-type]  # one of two words
         last = next((one for one in reversed(past) if one.target == change.target and one.who != "person"), None)
@@ -137,6 +137,21 @@ def _taken_back(past: list[Change], change: Change) -> bool:
 def _decided_anew(mine: list[Change], change: Change, plan: Plan) -> bool:
     """Whether it is by a plan that none of our changes to the same state was by: made where a person had left it."""
     return not any(plan.hash in word for one in mine if one.after == change.after for word in one.intents)
+
+
+def _with_a_reason(incidents: list[Incident], plan: Plan) -> bool:
+    """Whether a person said yes to it, or it was made when no change of ours to that state was on the record yet."""
+    events = [event for incident in incidents for event in incident.events]
+    same = {
+        event.body.plan.hash
+        for event in events
+        if isinstance(event.body, e.Planned) and state(event.body.plan, "after") == state(plan, "after")
+    }
+    if any(isinstance(event.body, e.Answered) and event.body.yes and event.body.plan == plan.hash for event in events):
+        return True
+    made = min(event.seq for event in events if isinstance(event.body, e.Planned) and event.body.plan.hash == plan.hash)
+    applied = [event.seq for event in events if isinstance(event.body, e.Applied) and event.body.plan in same]
+    return made < min(applied, default=made + 1)
 
 
 def _undone_since(mine: list[Change], change: Change) -> bool:

@@ -53,7 +53,8 @@ def test_a_dataset_is_frozen_and_held_until_a_person_lifts_it(
     assert story == ["opened", "started", "traced", "froze", "escalated"]
 
     close(ledger, incident)
-    change_playbook("\n  cool_down_seconds: 5", "\n  cool_down_seconds: 0")
+    often = "taken_back_minutes: 1440", "taken_back_minutes: 0"
+    change_playbook("\n  cool_down_seconds: 5", "\n  cool_down_seconds: 0", *often)
     second = opened(ledger, "dataset:transactions", Category.data)
     assert run(data, second).status is Status.waiting
     assert broken_system.store.current() == before[0]

@@ -69,8 +69,10 @@ def dying(broken_system: System, change_playbook: ChangePlaybook) -> Iterator[Dy
         ("at_most: 10, ", "at_most: 999, "),
         ("at_most: 5, ", "at_most: 999, "),
         ("at_most: 20, ", "at_most: 999, "),
+        ("cool_down_seconds: 5", "cool_down_seconds: 0"),
+        ("taken_back_minutes: 1440", "taken_back_minutes: 0"),
     ]
-    change_playbook(*(text for pair in often for text in pair), "cool_down_seconds: 5", "cool_down_seconds: 0")
+    change_playbook(*(text for pair in often for text in pair))
     made = Dying()
     yield made
     made.process.kill()

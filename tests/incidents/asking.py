@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from incidents.decide import decide
 from incidents.events import Gate
-from incidents.facts import Deed, Facts, Request
+from incidents.facts import Deed, Facts, Request, TakenBack
 from incidents.models import Category, Health, Mode, Plan, Risk, Severity
 from incidents.playbook import Playbook
 
@@ -116,6 +116,7 @@ knowledge = st.builds(
     holder=st.sampled_from(["", "INC-9"]),
     paused=st.sampled_from(["", "anna: a deployment"]),
     frozen=st.sampled_from(["", "INC-4: it is bad"]),
+    taken_back=st.none() | st.builds(TakenBack, at=moments, by=st.sampled_from(["", "anna"])),
     in_doubt=st.sampled_from([(), ("INC-3",)]),
 )
 requests = st.builds(

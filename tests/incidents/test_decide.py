@@ -36,6 +36,7 @@ NAMES = (
     "flapping",
     "freeze",
     "lease",
+    "taken back",
     "pause",
     "frozen",
     "crash",
@@ -58,6 +59,7 @@ def books(draw: st.DrawFn, book: Playbook) -> Playbook:
         "cool_down_seconds": draw(st.sampled_from([0, 60])),
         "hold_down_seconds": draw(st.dictionaries(severities, st.sampled_from([0, 300]))),
         "blast_radius": draw(st.integers(1, 5)),
+        "taken_back_minutes": draw(st.sampled_from([0, 60])),
         "pause_after_crash": draw(st.booleans()),
     }
     rules = {
