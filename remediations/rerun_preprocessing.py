@@ -10,6 +10,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from incidents.leases import still_ours
+from incidents.ledger import ledger
 from incidents.models import Category, Health, Plan, Risk, Verdict, digest
 from incidents.playbook import Dataset, Playbook, playbook
 from incidents.upkeep import Preprocessing
@@ -59,7 +60,7 @@ class RerunPreprocessing(Remediation):
         self._preprocessing()
         version = self._store().current().version
         name = re.sub("[^A-Za-z0-9]", "-", self.dataset)[:30]
-        job = f"lastgood-{name}-{digest([self.dataset, version, self.because])[:12]}"
+        job = f"lastgood-{name}-{digest([self.dataset, version, ledger().key(self.because)])[:12]}"
         after = {"job": job, "version": version, "store": f"{self._declared().store.rstrip('/')}.rerun/{job}"}
         made = self.made(job)
         return Plan(

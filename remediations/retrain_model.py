@@ -63,7 +63,7 @@ class RetrainModel(Remediation):
         version = open_store(playbook().datasets[dataset].store, dataset).current().version
         if not _good(dataset, version):
             raise CannotPlan(f"{self.model} learns nothing from {dataset} {version}, which is not verified good")
-        job = f"{_jobs(self.model)}-{digest([self.model, version, self.because])[:12]}"
+        job = f"{_jobs(self.model)}-{digest([self.model, version, ledger().key(self.because)])[:12]}"
         after = {"job": job, "dataset": dataset, "dataset_version": version}
         made = self.made(job)
         return Plan(
