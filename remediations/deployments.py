@@ -1,6 +1,7 @@
 """A job that is a run of a Prefect deployment of the team's own. Its name makes the run's idempotency key.
 
-So the same name is the same run of this ledger: asked for twice, also after a crash, it runs once.
+So the same name is the same run: asked for twice, also after a crash, it runs once. Whoever names jobs puts into
+the name whose they are, as several ledgers may share a Prefect server.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 from pydantic import JsonValue
 
 from incidents import launch
-from incidents.ledger import ledger
 from remediations.base import Conflict
 
 #: How long a run that is told to stop may take to end, in seconds: until then it can still make something.
@@ -44,7 +44,7 @@ def stop(job: str) -> None:
 async def _run(deployment: str, job: str, parameters: dict[str, str], seconds: float) -> None:
     given: dict[str, JsonValue] = {**parameters}
     try:
-        started = await launch.launch(deployment, given, key=ledger().key(job), name=job)
+        started = await launch.launch(deployment, given, key=job, name=job)
     except launch.NotLaunched as error:
         raise Conflict(f"{job} was not started: {error}") from error
     with contextlib.suppress(TimeoutError, launch.NotLaunched):  # whoever verifies finds it under way, or cannot tell
@@ -52,12 +52,12 @@ async def _run(deployment: str, job: str, parameters: dict[str, str], seconds: f
 
 
 async def _under_way(job: str) -> bool:
-    started = await launch.find(ledger().key(job))
+    started = await launch.find(job)
     return started is not None and await launch.alive(started)
 
 
 async def _stop(job: str) -> None:
-    started = await launch.find(ledger().key(job))
+    started = await launch.find(job)
     if started is not None and await launch.alive(started):
         await launch.cancel(started)
         await launch.wait(started, STOPS)
