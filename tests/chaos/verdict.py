@@ -79,9 +79,10 @@ def judge(ledger: Ledger, journal: list[Change], acknowledged: set[str], *, died
         found.broken += [(LEFT, f"{incident.name}: {plan.summary}") for plan in _left(incident)]
         found.broken += [(UNVERIFIED, what) for what in _unverified(ledger, incident)]
         found.broken += [(UNGATED, what) for what in _ungated(incident)]
+    plans = {attempt.plan.hash: attempt.plan for incident in incidents for attempt in incident.attempts}
     for place, change in enumerate(journal):
         if change.who == "ours":
-            found.broken += list(_change(found, journal[:place], change, incidents, died=died))
+            found.broken += list(_change(found, journal[:place], change, plans, incidents, died=died))
             found.broken += list(_unapproved(change, incidents))
     return found
 
@@ -97,12 +98,11 @@ def _lost(ledger: Ledger, incidents: list[Incident], acknowledged: set[str]) -> 
 
 
 def _change(
-    found: Judged, past: list[Change], change: Change, incidents: list[Incident], *, died: bool
+    found: Judged, past: list[Change], change: Change, plans: dict[str, Plan], incidents: list[Incident], *, died: bool
 ) -> Iterator[tuple[str, str]]:
     """Hold one change of ours against laws 2, 3 and 10."""
     if change.stale:
         yield UNFENCED, f"{change.target}: {change.before} -> {change.after} by a process whose lease had run out"
-    plans = {attempt.plan.hash: attempt.plan for incident in incidents for attempt in incident.attempts}
     intended = [(word.split()[0], plans[word.split()[1]]) for word in change.intents if word.split()[1] in plans]
     sides = {"apply": ("before", "after"), "undo": ("after", "before")}
     fitting = [(what, plan) for what, plan in intended if state(plan, sides[what][1]) == change.after]  # type: ignore[arg-type]  # one of two words
