@@ -26,6 +26,8 @@ class Keys:
     #: Requests of each call.
     requests: list[float] = field(default_factory=list)
     round: int = 0
+    #: Whether keys are deleted and added too when it is broken.
+    come_and_go: bool = False
 
     def paths(self, first: float, last: float) -> list[str]:
         """A part of the good state's keys, by shares."""
@@ -49,9 +51,11 @@ class Keys:
         put(self.backup, self.good())
 
     def break_it(self) -> None:
-        """60% overwritten, 20% deleted, 10% added."""
+        """60% overwritten; where it is told to, 20% deleted and 10% added as well."""
         self.round += 1
         put(self.prefix, {path: f"bad, {self.round} {path}" for path in self.paths(0, 0.6)})
+        if not self.come_and_go:
+            return
         delete(self.prefix, self.paths(0.6, 0.8))
         put(self.prefix, {f"new{path}": "new" for path in self.paths(0, 0.1)})
 
@@ -71,13 +75,15 @@ class Keys:
 
 def put(prefix: str, contents: dict[str, str]) -> None:
     """Write these keys, many at once, by requests of our own: filling takes longer than what is measured."""
+    import urllib3
     from botocore.awsrequest import AWSRequest
 
     from remediations import clients
     from remediations.datasets.side_by_side import side_by_side
 
     whole = clients.s3().generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "k"})
-    base, signer, connections = whole.partition("?")[0].removesuffix("k"), clients.s3_signer(), clients.s3_connections()
+    base, signer = whole.partition("?")[0].removesuffix("k"), clients.s3_signer()
+    connections = urllib3.PoolManager(maxsize=clients.S3_THREADS)
 
     def one(path: str, body: str) -> None:
         url = f"{base}{prefix}/{path}"

@@ -7,6 +7,7 @@ lastgood never holds them.
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from datetime import datetime
 from functools import cache
@@ -19,7 +20,7 @@ from remediations.base import RemediationError
 
 if TYPE_CHECKING:
     import boto3
-    import urllib3
+    from aiohttp import ClientSession
     from botocore.auth import S3SigV4Auth
     from botocore.loaders import JSONFileLoader
     from botocore.session import Session
@@ -100,15 +101,24 @@ def s3_signer() -> S3SigV4Auth:
     return S3SigV4Auth(found.get_frozen_credentials(), "s3", s3().meta.region_name)
 
 
+def s3_connections() -> ClientSession:
+    """Connections for requests of our own to S3, as many as the S3 client has; close them. Only in an event loop."""
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=S3_THREADS, ssl=_s3_certificates()),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+
+
 @cache
-def s3_connections() -> urllib3.PoolManager:
-    """Connections for requests of our own to S3, as many as the S3 client has, trusting the same certificates."""
-    import urllib3
+def _s3_certificates() -> ssl.SSLContext:
+    """The certificates that the S3 client trusts."""
     from botocore.httpsession import get_cert_path
 
-    timeout = urllib3.Timeout(connect=5, read=60)
     bundle = _s3_sessions()[1].get_config_variable("ca_bundle") or get_cert_path(True)
-    return urllib3.PoolManager(maxsize=S3_THREADS, timeout=timeout, retries=False, ca_certs=bundle)
+    return ssl.create_default_context(cafile=bundle)
 
 
 def object_store() -> dict[str, str]:

@@ -76,7 +76,7 @@ def _forget_clients() -> None:
     import boto3
 
     boto3.DEFAULT_SESSION = None
-    s3 = (clients.s3, clients._s3_sessions, clients.s3_connections)
+    s3 = (clients.s3, clients._s3_sessions, clients._s3_certificates)
     for made in (*s3, clients.aws, clients.registry, clients.lakefs):
         made.cache_clear()
 

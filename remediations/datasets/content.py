@@ -131,7 +131,7 @@ class ContentStore(DatasetStore):
             raise Damaged(f"{self}: the object of {file.name} has {size} bytes instead of {described.bytes}")
 
     def _get(self, wanted: DataObject, place: Path) -> None:
-        if not self._download(_object_key(wanted), place):
+        if not self._download(_object_key(wanted), place, wanted.bytes):
             raise Damaged(f"{self}: the object of {wanted.path} is missing ({wanted.sha256})")
         if sha256_of(place) != wanted.sha256:
             raise Damaged(f"{self}: the object of {wanted.path} was altered: its SHA-256 is not {wanted.sha256}")
@@ -165,8 +165,8 @@ class ContentStore(DatasetStore):
         """Store a file durably where there is none. Refuses what no longer has that SHA-256."""
 
     @abstractmethod
-    def _download(self, key: str, to: Path) -> bool:
-        """Copy a stored file to the path ``to``; False: there is none."""
+    def _download(self, key: str, to: Path, size: int) -> bool:
+        """Copy a stored file, which should have so many bytes, to the path ``to``; False: there is none."""
 
 
 def _manifest_key(version: str) -> str:

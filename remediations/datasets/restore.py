@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from remediations import clients
 from remediations.base import CannotPlan
 from remediations.datasets.base import DatasetError
-from remediations.datasets.lean_copy import LeanCopy
+from remediations.datasets.lean_copy import Copied, Copy, LeanCopy
 from remediations.datasets.s3_files import TAKEN, status
 from remediations.datasets.side_by_side import side_by_side
 from remediations.datasets.version_set import ObjectVersion
@@ -88,7 +88,7 @@ class Keys:
     def take(self, steps: Sequence[Step]) -> list[Outcome]:
         """Take one batch of steps, side by side. A key that is not as its step found it stays as it is."""
         wanted = [step for step in steps if step.want]
-        copied = side_by_side(self._copy, wanted)
+        copied = side_by_side(self._copy, wanted, self._lean.all([self._asked(step) for step in wanted]))
         return copied + self._delete([step for step in steps if not step.want])
 
     def current(self, path: str) -> ObjectVersion | None:
@@ -108,22 +108,27 @@ class Keys:
             return True
         return one.bytes == other.bytes and self._sha256(one) == self._sha256(other)
 
-    def _copy(self, step: Step) -> Outcome:
-        want, key = step.want, self.prefix + step.path
-        assert want
+    def _asked(self, step: Step) -> Copy:
+        """The copy that takes a step, as long as the key is as the step found it."""
+        assert step.want
         condition = {"If-Match": f'"{step.now.etag}"'} if step.now else {"If-None-Match": "*"}
-        copied = self._lean.copy(key, want.version_id, f'"{want.etag}"', condition)
+        return Copy(self.prefix + step.path, step.want.version_id, f'"{step.want.etag}"', condition)
+
+    def _copy(self, step: Step, copied: Copied | None) -> Outcome:
+        """See what came of a lean copy; where it was no plain success, boto3 makes it."""
+        asked, want = self._asked(step), step.want
+        assert want
         if copied is not None:
             now = _version(step.path, copied.version_id, want.bytes, copied.etag, copied.modified)
             return Outcome(step, now, done=True)
         arguments: dict[str, Any] = {
-            "CopySource": {"Bucket": self.bucket, "Key": key, "VersionId": want.version_id},
-            "CopySourceIfMatch": f'"{want.etag}"',
-            **{header.replace("-", ""): value for header, value in condition.items()},
+            "CopySource": {"Bucket": self.bucket, "Key": asked.key, "VersionId": asked.version_id},
+            "CopySourceIfMatch": asked.etag,
+            **{header.replace("-", ""): value for header, value in asked.condition.items()},
         }
         client = clients.s3()
         try:
-            made = client.copy_object(Bucket=self.bucket, Key=key, **arguments)
+            made = client.copy_object(Bucket=self.bucket, Key=asked.key, **arguments)
         except client.exceptions.ClientError as error:
             if status(error) in (404, *TAKEN):
                 return self._settled(step, str(error))

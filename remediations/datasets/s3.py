@@ -85,5 +85,5 @@ class S3Store(S3Files, ContentStore):
             if status(error) not in TAKEN:
                 raise
 
-    def _download(self, key: str, to: Path) -> bool:
-        return download(self.bucket, self._key(key), to)
+    def _download(self, key: str, to: Path, size: int) -> bool:
+        return download(self.bucket, self._key(key), to, size)

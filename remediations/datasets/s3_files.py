@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from remediations import clients
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 #: What S3 answers to a write that is only for a free name, or for a certain content: it is not so, or just changing.
 TAKEN = (409, 412)
+
+#: What is taken for small, in bytes: s3transfer asks for anything larger in pieces.
+SMALL = 8 * 1024**2
 
 #: The manifests read last, by bucket and key: the ETag and the bytes. What never changes is asked for, not sent again.
 _read_before: dict[tuple[str, str], tuple[str, bytes]] = {}
@@ -86,13 +90,25 @@ class S3Files:
         return True
 
 
-def download(bucket: str, key: str, to: Path, version_id: str | None = None) -> bool:
-    """Write an object, or that version of it, to the path ``to``; False: there is none."""
-    from boto3.s3.transfer import TransferConfig
+def download(bucket: str, key: str, to: Path, size: int | None = None, version_id: str | None = None) -> bool:
+    """Write an object, or that version of it, to the path ``to``; False: there is none.
 
+    ``size``, in bytes, is how large it should be, where that is known: what is small comes with one request.
+    """
+    from boto3.s3.transfer import TransferConfig
+    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+    broken_off = IncompleteReadError, ReadTimeoutError, ResponseStreamingError
     client = clients.s3()
-    which = {"VersionId": version_id} if version_id else None
+    which: dict[str, Any] = {"VersionId": version_id} if version_id else {}
     try:
+        if size is not None and size <= SMALL:
+            found = client.get_object(Bucket=bucket, Key=key, **which)
+            # What breaks off in its middle, or is large after all, is left to the slower way.
+            with contextlib.suppress(*broken_off), contextlib.closing(found["Body"]) as body:
+                if found["ContentLength"] <= SMALL:
+                    to.write_bytes(body.read())
+                    return True
         client.download_file(bucket, key, str(to), ExtraArgs=which, Config=TransferConfig(use_threads=False))
     except client.exceptions.ClientError as error:
         if status(error) == 404:

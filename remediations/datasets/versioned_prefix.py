@@ -184,7 +184,7 @@ class VersionedPrefix(DatasetStore):
         return fetch_all(files, self._get, into)
 
     def _get(self, wanted: ObjectVersion, place: Path) -> None:
-        if not download(self.bucket, self.prefix + wanted.path, place, wanted.version_id):
+        if not download(self.bucket, self.prefix + wanted.path, place, wanted.bytes, wanted.version_id):
             raise Damaged(f"{self}: the version {wanted.version_id} of {wanted.path} is gone")
         if place.stat().st_size != wanted.bytes:
             raise Damaged(f"{self}: {wanted.path} has {place.stat().st_size} bytes instead of {wanted.bytes}")

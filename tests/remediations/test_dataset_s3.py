@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ class Line:
         #: Called when a PUT has landed, and its answer is about to be lost.
         self.landed: Callable[[], object] = bool
         self.puts = 0
+        #: Break off the answer to so many requests for an object, after this many bytes, and count those requests.
+        self.break_off, self.after, self.gets = 0, 100_000, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -45,8 +48,8 @@ class Line:
     def _serve(self, near: socket.socket) -> None:
         """One connection, one direction at a time: HTTP/1.1 asks, then answers."""
         with contextlib.suppress(OSError), near, socket.create_connection(("127.0.0.1", self.port)) as far:
-            losing = threading.Event()
-            threading.Thread(target=self._answers, args=(far, near, losing), daemon=True).start()
+            losing, breaking = threading.Event(), threading.Event()
+            threading.Thread(target=self._answers, args=(far, near, losing, breaking), daemon=True).start()
             while request := near.recv(65536):
                 if request.startswith(b"PUT ") and b"/current " in request.split(b"\r\n", 1)[0]:
                     self.puts += 1
@@ -56,9 +59,17 @@ class Line:
                     if self.lose_answers:
                         self.lose_answers -= 1
                         losing.set()
+                if request.startswith(b"GET ") and b"/objects/" in request.split(b"\r\n", 1)[0]:
+                    self.gets += 1
+                    if self.break_off:
+                        self.break_off -= 1
+                        breaking.set()
                 far.sendall(request)
 
-    def _answers(self, far: socket.socket, near: socket.socket, losing: threading.Event) -> None:
+    def _answers(
+        self, far: socket.socket, near: socket.socket, losing: threading.Event, breaking: threading.Event
+    ) -> None:
+        sent = 0
         with contextlib.suppress(OSError):
             while answer := far.recv(65536):
                 if losing.is_set() and not answer.startswith(b"HTTP/1.1 100"):
@@ -67,6 +78,10 @@ class Line:
                     near.shutdown(socket.SHUT_RDWR)
                     return
                 near.sendall(answer)
+                sent += len(answer)
+                if breaking.is_set() and sent > self.after:
+                    near.shutdown(socket.SHUT_RDWR)
+                    return
 
 
 @pytest.fixture
@@ -111,6 +126,20 @@ def test_a_lost_answer_is_a_success(store: DatasetStore, line: Line) -> None:
     store.move(to, before)
     assert line.puts == 2
     assert store.current() == to
+
+
+@pytest.mark.parametrize("breaks", [0, 1, 2])
+def test_an_object_whose_answer_breaks_off_is_fetched_whole(
+    store: DatasetStore, line: Line, tmp_path: Path, breaks: int
+) -> None:
+    """An object comes with one request; where its answer breaks off it is asked for again, and comes whole."""
+    file = tmp_path / "large"
+    file.write_bytes(os.urandom(2_000_000))
+    version = store.publish([file], at=datetime(2026, 11, 24, tzinfo=UTC)).version
+    line.gets, line.break_off = 0, breaks
+    (found,) = store.fetch(version, tmp_path / "fetched")
+    assert found.read_bytes() == file.read_bytes()
+    assert (line.gets, line.break_off) == (1 + breaks, 0)
 
 
 def test_a_lost_answer_to_the_first_move_is_a_success(s3_prefix: str, store: DatasetStore, line: Line) -> None:
