@@ -19,7 +19,7 @@ def main(
     pool: Annotated[str, typer.Option(help="The work pool; it is made where there is none.")] = "lastgood",
     name: Annotated[str, typer.Option(help="The worker's name in Prefect.")] = f"lastgood-{socket.gethostname()}",
     limit: Annotated[int, typer.Option(min=1, help="So many runs at once.")] = 4,
-    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between looks where no event tells of a run.")] = 1,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between looks where no event tells of a run.")] = 5,
     health_port: Annotated[int, typer.Option(min=0, max=65_535, help="GET /health on loopback; 0: nowhere.")] = 0,
 ) -> None:
     """Execute the flows, each in a process of its own that was ready before it was needed."""

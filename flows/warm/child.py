@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import contextvars
 import json
 import os
 import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
 
+from prefect import flow_engine
+from prefect._flow_run_suspension import FlowRunSuspensionRequest, observe_flow_run_suspension
 from prefect._internal.control_listener import configure_from_env
 from prefect.context import AsyncClientContext, refresh_global_settings_context
 from prefect.engine import _drive_run_flow_result, handle_engine_signals
@@ -92,6 +96,7 @@ def _execute(job: dict[str, Any], runner: asyncio.Runner) -> None:
     if job["directory"]:
         os.chdir(job["directory"])
     configure_from_env()
+    flow_engine.observe_flow_run_suspension = _observed_beside  # type: ignore[assignment,attr-defined]  # Prefect's own
     run_id = UUID(job["run"])
     with handle_engine_signals(run_id):
         flow_run = runner.run(_read(run_id))
@@ -106,6 +111,29 @@ def _execute(job: dict[str, Any], runner: asyncio.Runner) -> None:
             runner.run(work)
         else:  # a plain function has run by now; a generator is still to be driven
             _drive_run_flow_result(flow, work)
+
+
+@contextlib.contextmanager
+def _observed_beside(run_id: UUID, request: FlowRunSuspensionRequest, **named: Any) -> Iterator[None]:
+    """Prefect's watch for a suspension from outside, which first looks whether there is one already, in a thread.
+
+    Prefect's engine waits until that has connected before it begins the flow, some 40 ms; the flow need not: it is
+    stopped at its next task, as by any suspension that comes a moment later.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        with observe_flow_run_suspension(run_id, request, **named):
+            ended.wait()
+
+    context = contextvars.copy_context()
+    watching = threading.Thread(target=context.run, args=(watch,), daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watching.join(timeout=2)
 
 
 async def _read(run_id: UUID) -> Any:

@@ -29,6 +29,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from pydantic import PrivateAttr
 
 from flows.warm.client import Child, ForkServer
+from flows.warm.reads import read_once
 from incidents.busy import ask_again
 from incidents.settings import settings
 
@@ -44,8 +45,8 @@ GRACE = 60.0
 #: How long after a run was taken up its labels are set, in seconds.
 LABELS_AFTER = 2
 
-#: The wait before the stream of events is opened again after it broke, in seconds. Meanwhile the worker polls.
-REOPEN = 2.0
+#: The wait before the stream of events is opened again after it broke, in seconds. Each time the worker looks, too.
+REOPEN = 1.0
 
 _CHDIR = "prefect.deployments.steps.set_working_directory"
 
@@ -100,6 +101,7 @@ class WarmWorker(ProcessWorker):
         self._context = await self._exit_stack.enter_async_context(FlowRunExecutorContext())
         for client in (self.client, self._context.client):
             ask_again(client._client)
+        read_once(self.client)
         for loop in (self._listen, self._poll_when_woken):
             self._runs_task_group.start_soon(self._until_teardown, loop)
 
@@ -169,12 +171,16 @@ class WarmWorker(ProcessWorker):
             self._wake = anyio.Event()
             for wait in AGAIN:
                 await anyio.sleep(wait)
-                try:
-                    if await self.get_and_submit_flow_runs():
-                        break
-                except Exception as error:  # the API is away: the worker's own loop goes on polling
-                    self._logger.debug("Polling failed: %s", error)
+                if await self._look():
                     break
+
+    async def _look(self) -> bool:
+        """Look for runs; whether another look just now is of no use."""
+        try:
+            return bool(await self.get_and_submit_flow_runs())
+        except Exception as error:  # the API is away: the worker's own loop goes on polling
+            self._logger.debug("Polling failed: %s", error)
+            return True
 
     async def _listen(self) -> None:
         """Hear from Prefect's stream of events that there is a run to start."""
@@ -190,6 +196,7 @@ class WarmWorker(ProcessWorker):
                 except Exception as error:
                     self._logger.debug("The stream of events broke: %s", error)
             await anyio.sleep(REOPEN)
+            await self._look()
 
     async def _until_teardown(self, work: Any) -> None:
         with anyio.CancelScope() as scope:

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Suspended
 
 from demo import servers
 from demo.process import executable
@@ -216,6 +216,15 @@ def test_a_run_can_be_cancelled(pool: Pool) -> None:
     assert pool.state(run) == "Cancelled"
     pid = int(file.read_text())
     until(lambda: not Path(f"/proc/{pid}").exists(), "its process has ended")
+
+
+def test_a_run_can_be_suspended(pool: Pool) -> None:
+    """Suspended in the UI, it stops before its next task, and its process ends."""
+    run, file = pool.start("steps")
+    pid = int(until(lambda: file.exists() and file.read_text(), "it has begun"))
+    pool.client.set_flow_run_state(run, Suspended(timeout_seconds=600), force=True)
+    until(lambda: not Path(f"/proc/{pid}").exists(), "its process has ended")
+    assert pool.client.read_flow_run(run).state_name == "Suspended"
 
 
 def test_a_flow_that_is_not_there_crashes_with_a_reason(pool: Pool) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
 
 from incidents.playbook import playbook
 
@@ -73,3 +73,16 @@ async def grow(file: str) -> None:
     Path(file).write_text(str(os.getpid()))
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
     bytearray(16 << 30)
+
+
+@flow
+async def steps(file: str) -> None:
+    """Say that it has begun, and take one small step after another."""
+
+    @task
+    async def step() -> None:
+        await asyncio.sleep(0.1)
+
+    Path(file).write_text(str(os.getpid()))
+    for _ in range(600):
+        await step()
