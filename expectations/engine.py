@@ -21,6 +21,7 @@ import expectations
 from expectations.answers import CannotValidate, Failure, as_json, error_of, failure, no_answer, shortened
 from expectations.asking import ask
 from expectations.comparing import ReferenceOf, prepared
+from expectations.configurations import worked_out_once
 from expectations.parquet import draw, opened
 from expectations.progress import watched
 from expectations.sampling import divided
@@ -83,7 +84,7 @@ def validate(
     declared = _entries(suite, module)
     ready = prepared(declared, reference_of, moment or now(), timely)
     asked, skipped = ready.entries, ready.skipped
-    with opened(files) as (execution, rows, columns):
+    with worked_out_once(), opened(files) as (execution, rows, columns):
         keys = [module.KEY] if module.KEY in columns else []
         unasked = {position: f"not asked: {why}" for position, why in skipped.items()} | ready.unknown
         wanted = {position: entry for position, entry in enumerate(asked) if position not in unasked}

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -33,6 +34,9 @@ Handlers = Mapping[str, Callable[[dict[str, Any]], Awaitable[None]]]
 
 #: How often the loop looks for due jobs, in seconds.
 POLL = 0.5
+
+#: Two claims are so far apart, in seconds: in a burst jobs are claimed together, and alerts are stored meanwhile.
+PAUSE = 0.05
 
 #: So many jobs of one kind are under way at once; kinds don't wait for each other.
 AT_ONCE = 8
@@ -124,6 +128,7 @@ async def run(ledger: Ledger, handlers: Handlers, stop: asyncio.Event, wake: asy
 
     while not stop.is_set():
         wake.clear()
+        began = time.monotonic()
         busy = Counter(under_way.values())
         try:
             jobs = await asyncio.to_thread(_claim, ledger, {kind: AT_ONCE - busy[kind] for kind in handlers})
@@ -136,6 +141,8 @@ async def run(ledger: Ledger, handlers: Handlers, stop: asyncio.Event, wake: asy
             task.add_done_callback(ended)
         with suppress(TimeoutError):
             await asyncio.wait_for(wake.wait(), POLL)
+        if jobs:
+            await asyncio.sleep(began + PAUSE - time.monotonic())
     if under_way:
         _, late = await asyncio.wait(under_way, timeout=GRACE)
         for task in late:

@@ -43,8 +43,9 @@ OURS = ("flows", "remediations", "expectations")
 #: How often a server with nothing to do looks whether its code has changed, in seconds.
 LOOK_EVERY = 2.0
 
-#: How long after a run was handed over its child is replaced, in seconds. Where none is left one is made at once.
-REST = 1.0
+#: How long after a run was handed over its child is replaced at the latest, in seconds: when no run is under way it is
+#: replaced at once, and where none is left for a run one is made for it.
+REST = 3.0
 
 
 class Server:
@@ -57,6 +58,8 @@ class Server:
         self.imports = imports
         #: When a run was handed over last.
         self.handed = -REST
+        #: Children that have a run.
+        self.working: set[int] = set()
         #: Children that wait: process -> our end of its pipe.
         self.waiting: dict[int, Connection] = {}
         self._woken, wake = socket.socketpair()
@@ -73,7 +76,7 @@ class Server:
         self.say({"ready": True})
         while True:
             # Getting ready takes work, which is not to slow down the run that was handed over just now.
-            rest = self.handed + REST - time.monotonic()
+            rest = self.handed + REST - time.monotonic() if self.working else 0
             while rest <= 0 and len(self.waiting) < self.spare:
                 self.fork()
             ready = wait([self.control, self._woken], min(LOOK_EVERY, rest) if rest > 0 else LOOK_EVERY)
@@ -113,6 +116,7 @@ class Server:
                 break
             pipe.close()
         self.handed = time.monotonic()
+        self.working.add(pid)
         self.say({"run": job["run"], "pid": pid})
         with contextlib.suppress(OSError):  # it died just now: its status, which comes next, says so
             pipe.send_bytes(json.dumps(job).encode())
@@ -132,6 +136,7 @@ class Server:
             if pid in self.waiting:
                 self.waiting.pop(pid).close()
             else:
+                self.working.discard(pid)
                 self.say({"pid": pid, "status": os.waitstatus_to_exitcode(status)})
 
     def renew(self) -> None:
