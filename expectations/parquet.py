@@ -60,6 +60,11 @@ def warm_up() -> None:
     registry.load("duckdb")
 
 
+def get_ready() -> None:
+    """Have DuckDB's dialect look up the words that it quotes, for which it opens a database of its own once."""
+    _engine(lambda: None)
+
+
 def _engine(connect: Callable[[], Any]) -> sqlalchemy.Engine:
     """What reaches DuckDB by this way to connect."""
     import sqlalchemy

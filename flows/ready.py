@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from expectations import parquet
 from incidents.ledger import ledger
 from incidents.playbook import playbook
 from incidents.settings import settings
@@ -13,10 +14,12 @@ _CACHED = (settings, playbook, ledger, clients.s3, clients.registry, clients.htt
 
 
 def ready() -> int:
-    """Read the playbook, open the ledger, make the clients that the playbook's assets need; returns ``stamp()``."""
+    """Read the playbook, open the ledger, make what the playbook's assets need; returns ``stamp()``."""
     stamped = stamp()
     declared = playbook()
     ledger().incidents(limit=1)
+    if declared.datasets:
+        parquet.get_ready()
     if any(dataset.store.startswith("s3") for dataset in declared.datasets.values()):
         clients.s3()
     if declared.models:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,14 @@ def _files() -> JSONFileLoader:
 
 
 def warm_up() -> None:
-    """Read what every child's S3 client needs to know of S3, once, in the process that they are forked from."""
+    """What every child's clients need to know, once, in the process that they are forked from.
+
+    Of S3 that is how it is asked; of MLflow, which kinds of model registries there are among all that is installed.
+    """
+    with suppress(ImportError):  # it is MLflow's own, and only saves time
+        from mlflow.tracking._model_registry.utils import _get_store_registry
+
+        _get_store_registry()
     session = _session()
     for what in ("service-2", "endpoint-rule-set-1"):
         session.get_component("data_loader").load_service_model("s3", what)
