@@ -12,6 +12,7 @@ from incidents.intake.inbox import Delivery
 from incidents.ledger import Ledger, Writer
 from incidents.models import Alert, Category, Frozen
 from incidents.playbook import Playbook, Route
+from incidents.starting import section
 
 _LONGEST_TITLE = 200
 
@@ -138,13 +139,7 @@ class _Taking:
         else:
             opened = Opened(category=category, severity=alert.severity, asset=asset, title=_title(alert), alert=alert)
             live = self._writer.open(opened, actor=self._actor)
-            launch = {
-                "deployment": f"{category}/{category}",
-                "parameters": {"incident": live},
-                "name": f"{live} {asset or 'no asset'}",
-                "queue": f"severity-{int(alert.severity)}",
-            }
-            self._writer.send("launch", f"launch:{live}", launch, incident=live)
+            self._writer.send("launch", f"launch:{live}", section(live, category, alert.severity, asset), incident=live)
             self._counts["opened"] += 1
         self._live[about] = live
         return live

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from demo.servers import Server
 from incidents import events as e
 from incidents import ledger as ledgers
 from incidents import playbook as playbooks
@@ -19,9 +22,18 @@ from incidents.incident import Incident, fold
 from incidents.ledger import Ledger
 from incidents.models import Alert, Category, Health, Plan, Risk, Severity, Verdict
 from incidents.playbook import Playbook, load
+from tests.incidents.deploying import deploy
 
 #: The playbook that is shipped.
 PLAYBOOK = Path(__file__).parents[2] / "playbook.yaml"
+
+
+@pytest.fixture
+def deployment(prefect_server: Server) -> str:
+    """The name of a deployment of this test alone, which no worker takes up."""
+    name = f"nothing-{secrets.token_hex(4)}"
+    asyncio.run(deploy(name))
+    return f"{name}/{name}"
 
 
 @pytest.fixture

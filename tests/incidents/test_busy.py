@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +12,7 @@ from demo.servers import Server
 from incidents.busy import WAITS
 from incidents.launch import NotLaunched, launch
 from tests.chaos.proxy import Forward, Proxy, Request
-from tests.incidents.test_launch import _deploy, _runs
+from tests.incidents.deploying import runs
 
 #: What Prefect's server answers where two of its transactions met.
 BODY = b'{"exception_message":"Service Unavailable"}'
@@ -50,14 +49,6 @@ def in_front(server: Server, busy: Busy) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def deployment(prefect_server: Server) -> str:
-    """The name of a deployment of this test alone."""
-    name = f"busy-{secrets.token_hex(4)}"
-    asyncio.run(_deploy(name))
-    return f"{name}/{name}"
-
-
 def ask(deployment: str) -> str:
     """Start a run."""
     return asyncio.run(launch(deployment, {"incident": "INC-1"}, key=f"k-{deployment}", name="INC-1 x"))
@@ -68,7 +59,7 @@ def test_it_is_asked_again_until_it_has_time(deployment: str, prefect_server: Se
     with in_front(prefect_server, busy := Busy(len(WAITS))):
         run = ask(deployment)
     assert busy.asked == len(WAITS) + 1
-    assert asyncio.run(_runs(deployment)) == [(run, "INC-1 x", {"incident": "INC-1"})]
+    assert asyncio.run(runs(deployment)) == [(run, "INC-1 x", {"incident": "INC-1"})]
 
 
 def test_one_that_stays_busy_is_left_to_whoever_asked(deployment: str, prefect_server: Server) -> None:
@@ -76,7 +67,7 @@ def test_one_that_stays_busy_is_left_to_whoever_asked(deployment: str, prefect_s
     with in_front(prefect_server, busy := Busy(99)), pytest.raises(NotLaunched, match="503"):
         ask(deployment)
     assert busy.asked == len(WAITS) + 1
-    assert asyncio.run(_runs(deployment)) == []
+    assert asyncio.run(runs(deployment)) == []
 
 
 @pytest.mark.parametrize("header", [b"Retry-After: 1\r\n", b"Prefect-Maintenance: true\r\n"])

@@ -14,49 +14,7 @@ from incidents.events import Opened
 from incidents.launch import NotLaunched, launch, launch_job, wait
 from incidents.ledger import Ledger
 from incidents.models import Category, Severity
-
-
-def nothing(incident: str) -> str:
-    """A flow that does nothing; it is deployed, and no worker takes it up."""
-    return incident
-
-
-async def _deploy(name: str) -> None:
-    from prefect import flow
-    from prefect.client.orchestration import get_client
-
-    made = flow(name=name)(nothing)
-    async with get_client() as client:
-        flow_id = await client.create_flow(made)
-        await client.create_deployment(
-            flow_id, name, parameter_openapi_schema=made_schema(), enforce_parameter_schema=True
-        )
-
-
-def made_schema() -> dict[str, object]:
-    """The schema of the parameters of ``nothing``."""
-    from prefect.utilities.callables import parameter_schema
-
-    return parameter_schema(nothing).model_dump()
-
-
-@pytest.fixture
-def deployment(prefect_server: Server) -> str:
-    """The name of a deployment of this test alone."""
-    name = f"nothing-{secrets.token_hex(4)}"
-    asyncio.run(_deploy(name))
-    return f"{name}/{name}"
-
-
-async def _runs(deployment: str) -> list[tuple[str, str, dict[str, object]]]:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-
-    async with get_client() as client:
-        found = await client.read_deployment_by_name(deployment)
-        of_it = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
-        runs = await client.read_flow_runs(flow_run_filter=of_it)
-    return [(str(run.id), run.name, run.parameters) for run in runs]
+from tests.incidents.deploying import deploy, runs
 
 
 def test_the_same_key_gives_one_run(deployment: str) -> None:
@@ -69,7 +27,7 @@ def test_the_same_key_gives_one_run(deployment: str) -> None:
 
     ids = asyncio.run(story())
     assert len(set(ids)) == 1
-    assert asyncio.run(_runs(deployment)) == [(ids[0], "INC-1 x", {"incident": "INC-1"})]
+    assert asyncio.run(runs(deployment)) == [(ids[0], "INC-1 x", {"incident": "INC-1"})]
 
 
 def test_another_key_gives_another_run(deployment: str) -> None:
@@ -78,7 +36,7 @@ def test_another_key_gives_another_run(deployment: str) -> None:
         asyncio.run(launch(deployment, {"incident": name}, key=f"{name}-{deployment}", name=name))
         for name in ("INC-1", "INC-2")
     }
-    assert {run for run, _, _ in asyncio.run(_runs(deployment))} == ids
+    assert {run for run, _, _ in asyncio.run(runs(deployment))} == ids
     assert len(ids) == 2
 
 
@@ -93,11 +51,11 @@ def test_a_deployment_that_is_made_anew_is_found_again(deployment: str) -> None:
             await client.delete_deployment((await client.read_deployment_by_name(deployment)).id)
         with pytest.raises(NotLaunched, match="prefect deploy --all"):
             await launch(deployment, {"incident": "INC-2"}, key=f"b-{deployment}", name="x")
-        await _deploy(deployment.split("/", maxsplit=1)[0])
+        await deploy(deployment.split("/", maxsplit=1)[0])
         return [first, await launch(deployment, {"incident": "INC-2"}, key=f"b-{deployment}", name="x")]
 
     _, second = asyncio.run(story())
-    assert [run for run, _, _ in asyncio.run(_runs(deployment))] == [second]
+    assert [run for run, _, _ in asyncio.run(runs(deployment))] == [second]
 
 
 def test_two_ledgers_may_share_a_prefect_server(deployment: str, tmp_path: Path) -> None:
@@ -110,7 +68,7 @@ def test_two_ledgers_may_share_a_prefect_server(deployment: str, tmp_path: Path)
         ids += [asyncio.run(launch_job(ledger, job)) for _ in range(2)]
         ledger.engine.dispose()
     assert ids[0] == ids[1] != ids[2] == ids[3]
-    assert {run for run, _, _ in asyncio.run(_runs(deployment))} == set(ids)
+    assert {run for run, _, _ in asyncio.run(runs(deployment))} == set(ids)
 
 
 def test_wait_gives_the_state_a_run_ended_in(deployment: str) -> None:
