@@ -109,12 +109,12 @@ def s3_signer() -> S3SigV4Auth:
     return S3SigV4Auth(found.get_frozen_credentials(), "s3", s3().meta.region_name)
 
 
-def s3_connections() -> ClientSession:
-    """Connections for requests of our own to S3, as many as the S3 client has; close them. Only in an event loop."""
+def s3_connections(at_once: int) -> ClientSession:
+    """So many connections for requests of our own to S3; close them. Only in an event loop."""
     import aiohttp
 
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=S3_THREADS, ssl=_s3_certificates()),
+        connector=aiohttp.TCPConnector(limit=at_once, ssl=_s3_certificates()),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60),
         cookie_jar=aiohttp.DummyCookieJar(),
     )

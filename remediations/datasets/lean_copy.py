@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from botocore.awsrequest import AWSPreparedRequest
 
 
+#: So many copies are under way at once: S3 makes them, and this process has little to do with each.
+AT_ONCE = 64
+
+
 @dataclass(frozen=True)
 class Copy:
     """A version to be copied onto its key, under a condition on what is there (``If-Match``, ``If-None-Match``)."""
@@ -67,8 +71,8 @@ class LeanCopy:
     async def _all(self, copies: Sequence[Copy]) -> list[Copied | None]:
         made: list[Copied | None] = [None] * len(copies)
         left = iter(enumerate(copies))
-        async with clients.s3_connections() as connections:
-            await asyncio.gather(*(self._some(connections, left, made) for _ in range(clients.S3_THREADS)))
+        async with clients.s3_connections(AT_ONCE) as connections:
+            await asyncio.gather(*(self._some(connections, left, made) for _ in range(min(AT_ONCE, len(copies)))))
         return made
 
     async def _some(

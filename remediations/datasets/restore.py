@@ -88,8 +88,10 @@ class Keys:
     def take(self, steps: Sequence[Step]) -> list[Outcome]:
         """Take one batch of steps, side by side. A key that is not as its step found it stays as it is."""
         wanted = [step for step in steps if step.want]
-        copied = side_by_side(self._copy, wanted, self._lean.all([self._asked(step) for step in wanted]))
-        return copied + self._delete([step for step in steps if not step.want])
+        copied = list(zip(wanted, self._lean.all([self._asked(step) for step in wanted]), strict=True))
+        outcomes = [_made(step, made) for step, made in copied if made]
+        outcomes += side_by_side(self._copy, [step for step, made in copied if not made])
+        return outcomes + self._delete([step for step in steps if not step.want])
 
     def current(self, path: str) -> ObjectVersion | None:
         """The version of one key that is current; None: no object."""
@@ -114,13 +116,9 @@ class Keys:
         condition = {"If-Match": f'"{step.now.etag}"'} if step.now else {"If-None-Match": "*"}
         return Copy(self.prefix + step.path, step.want.version_id, f'"{step.want.etag}"', condition)
 
-    def _copy(self, step: Step, copied: Copied | None) -> Outcome:
-        """See what came of a lean copy; where it was no plain success, boto3 makes it."""
-        asked, want = self._asked(step), step.want
-        assert want
-        if copied is not None:
-            now = _version(step.path, copied.version_id, want.bytes, copied.etag, copied.modified)
-            return Outcome(step, now, done=True)
+    def _copy(self, step: Step) -> Outcome:
+        """A copy by boto3, which repeats what it can and says why it was refused."""
+        asked = self._asked(step)
         arguments: dict[str, Any] = {
             "CopySource": {"Bucket": self.bucket, "Key": asked.key, "VersionId": asked.version_id},
             "CopySourceIfMatch": asked.etag,
@@ -134,8 +132,7 @@ class Keys:
                 return self._settled(step, str(error))
             raise
         result = made["CopyObjectResult"]
-        now = _version(step.path, made.get("VersionId"), want.bytes, result["ETag"], result["LastModified"])
-        return Outcome(step, now, done=True)
+        return _made(step, Copied(made.get("VersionId"), result["ETag"], result["LastModified"]))
 
     def _delete(self, steps: Sequence[Step]) -> list[Outcome]:
         """Mark them all as deleted in one request."""
@@ -170,6 +167,12 @@ class Keys:
         for piece in found["Body"].iter_chunks(1024 * 1024):
             digest.update(piece)
         return digest.digest()
+
+
+def _made(step: Step, copied: Copied) -> Outcome:
+    assert step.want
+    now = _version(step.path, copied.version_id, step.want.bytes, copied.etag, copied.modified)
+    return Outcome(step, now, done=True)
 
 
 def _version(path: str, version_id: str | None, size: int, etag: str, modified: datetime) -> ObjectVersion:
