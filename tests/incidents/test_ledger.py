@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
+import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -231,6 +234,21 @@ def test_the_table_of_incidents_agrees_with_the_fold(ledger: Ledger, rest: list[
     assert datetime.fromisoformat(row.opened_at) == folded.opened_at
     assert (row.closed_at and datetime.fromisoformat(row.closed_at)) == folded.closed_at
     assert folded.status in Status
+
+
+def test_a_new_database_that_somebody_else_is_making_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses at once to change how a database is kept that another process writes to; it is asked again."""
+    file = tmp_path / "new.db"
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE theirs (one)")
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.5, other.execute, ["COMMIT"]).start()
+    ledger = Ledger(f"sqlite:///{file}")
+    assert ledger.events() == []
+    with ledger.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+    ledger.engine.dispose()
+    other.close()
 
 
 def test_four_processes_make_one_chain(database_url: str) -> None:
