@@ -76,22 +76,17 @@ class Keys:
 def put(prefix: str, contents: dict[str, str]) -> None:
     """Write these keys, many at once, by requests of our own: filling takes longer than what is measured."""
     import urllib3
-    from botocore.awsrequest import AWSRequest
 
     from remediations import clients
     from remediations.datasets.side_by_side import side_by_side
 
-    whole = clients.s3().generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "k"})
-    base, signer = whole.partition("?")[0].removesuffix("k"), clients.s3_signer()
-    connections = urllib3.PoolManager(maxsize=clients.S3_THREADS)
+    base, connections = clients.s3_address(BUCKET), urllib3.PoolManager(maxsize=clients.S3_THREADS)
 
     def one(path: str, body: str) -> None:
-        url = f"{base}{prefix}/{path}"
-        request = AWSRequest(method="PUT", url=url, data=body.encode())
-        signer.add_auth(request)
-        answer = connections.request("PUT", url, body=body.encode(), headers=dict(request.prepare().headers.items()))
+        ready = clients.s3_signed("PUT", f"{base}{prefix}/{path}", body=body.encode())
+        answer = connections.request("PUT", ready.url, body=body.encode(), headers=dict(ready.headers.items()))
         if answer.status != 200:
-            raise RuntimeError(f"{url} was not written: {answer.data!r}")
+            raise RuntimeError(f"{ready.url} was not written: {answer.data!r}")
 
     side_by_side(one, list(contents), list(contents.values()))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cache
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import boto3
     from aiohttp import ClientSession
     from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSPreparedRequest
     from botocore.loaders import JSONFileLoader
     from botocore.session import Session
     from mypy_boto3_s3 import S3Client
@@ -107,6 +109,27 @@ def s3_signer() -> S3SigV4Auth:
     if found is None:
         raise NoCredentialsError
     return S3SigV4Auth(found.get_frozen_credentials(), "s3", s3().meta.region_name)
+
+
+def s3_address(bucket: str) -> str:
+    """Where boto3 reaches a bucket: under a name of its own, under a path, or under another address altogether."""
+    whole = s3().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
+    return whole.partition("?")[0].removesuffix("k")
+
+
+def s3_signed(
+    method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+) -> AWSPreparedRequest:
+    """A request of our own to S3, signed.
+
+    Raises:
+        botocore.exceptions.NoCredentialsError: there are no credentials.
+    """
+    from botocore.awsrequest import AWSRequest
+
+    request = AWSRequest(method=method, url=url, headers=headers, data=body)
+    s3_signer().add_auth(request)
+    return request.prepare()
 
 
 def s3_connections(at_once: int) -> ClientSession:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -80,7 +79,7 @@ class Beside(S3Files):
         if body is None:
             raise NoSuchVersion(f"{self.name} has no version {version!r} on file in {self.bucket}/{self.prefix}")
         try:
-            found = _parsed(body)
+            found = VersionSet.parsed(body)
         except ValidationError as error:
             raise Damaged(f"the version set {version} of {self.name} can't be trusted: {error}") from error
         if (found.dataset, found.version) != (self.name, version):
@@ -109,9 +108,3 @@ class Beside(S3Files):
             body = self._read(f"copies/{version}/{name}")
             found.update((path, version_id) for path, version_id in json.loads(body or b"[]"))
         return found
-
-
-@lru_cache(maxsize=8)
-def _parsed(body: bytes) -> VersionSet:
-    """The same bytes are the same version set, and reading one of 10,000 objects takes a moment."""
-    return VersionSet.model_validate_json(body)

@@ -15,7 +15,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -61,7 +60,7 @@ class ContentStore(DatasetStore):
         if body is None:
             raise NoSuchVersion(f"{self}: there is no version {version}")
         try:
-            manifest = _parsed(body)
+            manifest = Manifest.parsed(body)
         except ValidationError as error:
             raise Damaged(f"{self}: the manifest of {version} can't be trusted: {error}") from error
         if (manifest.dataset, manifest.version) != (self.name, version):
@@ -175,9 +174,3 @@ def _manifest_key(version: str) -> str:
 
 def _object_key(described: DataObject) -> str:
     return f"objects/{described.sha256}"
-
-
-@lru_cache(maxsize=8)
-def _parsed(body: bytes) -> Manifest:
-    """The same bytes are the same manifest, and reading one of 10,000 objects takes a moment."""
-    return Manifest.model_validate_json(body)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -70,6 +71,22 @@ class Contents(Frozen):
         if not self.version.endswith(self.digest[:12]):
             raise ValueError("the version's name does not end with the beginning of the digest")
         return self
+
+    @classmethod
+    def parsed(cls, body: bytes) -> Self:
+        """Read it from what is stored. The same bytes are the same contents, and 10,000 objects take a moment to read.
+
+        Raises:
+            pydantic.ValidationError: it was altered.
+        """
+        found = _parsed(cls, body)
+        assert isinstance(found, cls)
+        return found
+
+
+@lru_cache(maxsize=8)
+def _parsed(kind: type[Contents], body: bytes) -> Contents:
+    return kind.model_validate_json(body)
 
 
 class Manifest(Contents):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import unescape
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from remediations import clients
 
@@ -53,10 +53,7 @@ class LeanCopy:
     """Copies versions of one bucket's keys forward, onto the same keys."""
 
     def __init__(self, bucket: str) -> None:
-        self._bucket = bucket
-        # Where boto3 reaches the bucket: under a name of its own, under a path, or under another address altogether.
-        address = urlsplit(clients.s3().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}))
-        self._base = f"{address.scheme}://{address.netloc}{address.path.removesuffix('k')}"
+        self._bucket, self._base = bucket, clients.s3_address(bucket)
 
     def all(self, copies: Sequence[Copy]) -> list[Copied | None]:
         """Make them, many at once; what came of each, in their order.
@@ -97,17 +94,13 @@ class LeanCopy:
                 return
 
     def _signed(self, copy: Copy) -> AWSPreparedRequest:
-        from botocore.awsrequest import AWSRequest
-
         path = quote(copy.key, safe="/-_.~")
         headers = {
             "x-amz-copy-source": f"{self._bucket}/{path}?versionId={quote(copy.version_id, safe='-_.~')}",
             "x-amz-copy-source-if-match": copy.etag,
             **copy.condition,
         }
-        request = AWSRequest(method="PUT", url=self._base + path, headers=headers)
-        clients.s3_signer().add_auth(request)
-        return request.prepare()
+        return clients.s3_signed("PUT", self._base + path, headers)
 
 
 def _read(body: bytes, version_id: str | None) -> Copied | None:
