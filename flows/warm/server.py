@@ -57,7 +57,7 @@ class Server:
         self.spare = spare
         self.imports = imports
         #: When a run was handed over last.
-        self.handed = -REST
+        self.handed = 0.0
         #: Children that have a run.
         self.working: set[int] = set()
         #: Children that wait: process -> our end of its pipe.

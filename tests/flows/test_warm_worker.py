@@ -51,6 +51,11 @@ def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
+def gone(pid: int, who: str = "its process") -> None:
+    """Wait until a process has ended."""
+    until(lambda: not Path(f"/proc/{pid}").exists(), f"{who} has ended")
+
+
 class Pool:
     """A work pool with one warm worker, and deployments of the flows in ``warm_flows``."""
 
@@ -215,7 +220,7 @@ def test_a_run_can_be_cancelled(pool: Pool) -> None:
     pool.client.set_flow_run_state(run, Cancelling())
     assert pool.state(run) == "Cancelled"
     pid = int(file.read_text())
-    until(lambda: not Path(f"/proc/{pid}").exists(), "its process has ended")
+    gone(pid)
 
 
 def test_a_run_can_be_suspended(pool: Pool) -> None:
@@ -223,7 +228,7 @@ def test_a_run_can_be_suspended(pool: Pool) -> None:
     run, file = pool.start("steps")
     pid = int(until(lambda: file.exists() and file.read_text(), "it has begun"))
     pool.client.set_flow_run_state(run, Suspended(timeout_seconds=600), force=True)
-    until(lambda: not Path(f"/proc/{pid}").exists(), "its process has ended")
+    gone(pid)
     assert pool.client.read_flow_run(run).state_name == "Suspended"
 
 
@@ -288,7 +293,7 @@ def test_a_killed_workers_run_goes_on(own_pool: Pool) -> None:
     until(file.exists, "it has begun")
     os.kill(own_pool.worker.pid, signal.SIGKILL)
     assert own_pool.state(run) == "Completed"
-    until(lambda: not Path(f"/proc/{parent}").exists(), "the fork server has ended")
+    gone(parent, "the fork server")
     assert not own_pool.worker.running
 
 
